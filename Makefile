@@ -1,0 +1,63 @@
+# Every tool runs with `go run TOOL@VERSION`: the versions are pinned here and nothing but Go has to be installed.
+# check, test, race, fuzz, bench and ci need no tool at all, and no network once the module cache is filled.
+
+BUF           := github.com/bufbuild/buf/cmd/buf@v1.75.0
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# How long `make fuzz` stays with each fuzz target.
+FUZZTIME ?= 20s
+# What `make bench` passes to the suite: `make bench BENCHFLAGS='-run pingpong,count -procs 1,2'`.
+BENCHFLAGS ?= -short
+# What `make breaking` compares the schemas with, as a buf input.
+AGAINST ?= .git\#branch=main,subdir=proto
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+.DEFAULT_GOAL := help
+.PHONY: help check test race lint breaking fuzz bench generate ci
+
+help: ## print this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
+
+check: ## vet, with and without the invariants tag, and gofmt
+	go vet ./...
+	go vet -tags invariants ./...
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+
+test: ## all tests
+	go test ./...
+
+race: ## all tests under the race detector (needs a C compiler)
+	go test -race ./...
+
+lint: ## golangci-lint, buf lint, and whether the generated code is what the schemas give
+	go run $(GOLANGCI_LINT) run ./...
+	go run $(BUF) lint
+	go run $(BUF) format --diff --exit-code
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	go run $(BUF) generate --output "$$fresh"; \
+	while read -r file; do \
+		cmp "$$fresh/$$file" "$$file" || { echo "generated code is stale, run make generate"; exit 1; }; \
+	done < <(cd "$$fresh" && find proto -name '*.go')
+
+breaking: ## whether the schemas break what AGAINST (default: branch main) promised
+	go run $(BUF) breaking --against '$(AGAINST)'
+
+fuzz: ## every fuzz target for FUZZTIME (default 20s)
+	@for package in $$(go list ./...); do \
+		targets=$$(go test -list '^Fuzz' "$$package" | sed -n '/^Fuzz/p'); \
+		for target in $$targets; do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+bench: ## the bench suite with BENCHFLAGS (default -short)
+	go run ./bench $(BENCHFLAGS)
+
+generate: ## renew the generated code from the schemas
+	go run $(BUF) generate
+
+ci: check test ## what .ci/run runs: check and test
