@@ -438,7 +438,7 @@ func randomScript(rnd *rand.Rand, length int) []byte {
 }
 
 func TestModel(t *testing.T) {
-	rounds, length := 40, 300
+	rounds, length := 15, 300
 	if testing.Short() || raceEnabled {
 		rounds = 5
 	}
