@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -233,7 +234,7 @@ func TestBoundedClose(t *testing.T) {
 	q.Push(2)
 	q.Await(w)
 	q.Await(waiter(4, &log))
-	q.Close(func(e int) { log = append(log, fmt.Sprint(e)) })
+	q.Close(func(e int) { log = append(log, strconv.Itoa(e)) })
 	same(t, "log", fmt.Sprint(log), "[1 2 3 closed 4 closed]")
 	same(t, "Elem after Close", w.Elem, 3)
 	same(t, "Cancel after Close", q.Cancel(w), false)
@@ -339,6 +340,7 @@ func testAllocs(t *testing.T, k kind) {
 }
 
 func mustPop(t *testing.T, q subject) int {
+	t.Helper()
 	e, ok := q.Pop()
 	if !ok {
 		t.Error("nothing to pop")

@@ -61,6 +61,7 @@ func (h *hammer) produce(p int) {
 			h.consume(q)
 		case Closed, Full, Dropped:
 			h.perPush[p] = append(h.perPush[p], e)
+		case Queued:
 		}
 		if i%64 == p && q.Wake() {
 			h.consume(q)

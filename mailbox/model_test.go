@@ -68,34 +68,36 @@ func mpscKind() kind {
 
 func boundedKind(capacity int, policy Overflow) kind {
 	name := fmt.Sprintf("bounded=%d/policy=%v", capacity, policy)
-	return kind{name: name, capacity: capacity, policy: policy, handles: func(t testing.TB) func() subject {
-		q := newBounded[int](t, capacity, policy)
+	return kind{name: name, capacity: capacity, policy: policy, handles: func(tb testing.TB) func() subject {
+		tb.Helper()
+		q := newBounded[int](tb, capacity, policy)
 		return func() subject { return q }
 	}}
 }
 
 func priorityKind(capacity int) kind {
 	name := fmt.Sprintf("priority=%d", capacity)
-	return kind{name: name, capacity: capacity, prioritized: true, handles: func(t testing.TB) func() subject {
-		q := newPriority(t, capacity)
+	return kind{name: name, capacity: capacity, prioritized: true, handles: func(tb testing.TB) func() subject {
+		tb.Helper()
+		q := newPriority(tb, capacity)
 		return func() subject { return prioritySubject{q} }
 	}}
 }
 
-func newBounded[E any](t testing.TB, capacity int, policy Overflow) *Bounded[E] {
-	t.Helper()
+func newBounded[E any](tb testing.TB, capacity int, policy Overflow) *Bounded[E] {
+	tb.Helper()
 	q, err := NewBounded[E](capacity, policy)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return q
 }
 
-func newPriority(t testing.TB, capacity int) *Priority[int] {
-	t.Helper()
+func newPriority(tb testing.TB, capacity int) *Priority[int] {
+	tb.Helper()
 	q, err := NewPriority(priorityOf, capacity)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return q
 }
@@ -234,16 +236,17 @@ type run struct {
 }
 
 // runScript executes one operation per byte: the low half names it, the high half is its argument.
-func runScript(t testing.TB, k kind, script []byte) {
-	r := &run{t: t, q: k.handles(t)(), m: &model{kind: k, idle: true}, waiters: map[int]*Waiter[int]{}}
+func runScript(tb testing.TB, k kind, script []byte) {
+	tb.Helper()
+	r := &run{t: tb, q: k.handles(tb)(), m: &model{kind: k, idle: true}, waiters: map[int]*Waiter[int]{}}
 	for step, b := range script {
 		r.do(b&15, int(b>>4))
-		if t.Failed() {
-			t.Fatalf("%s: wrong after step %d of %d, operation %d, argument %d", k.name, step, len(script), b&15, b>>4)
+		if tb.Failed() {
+			tb.Fatalf("%s: wrong after step %d of %d, operation %d, argument %d", k.name, step, len(script), b&15, b>>4)
 		}
 	}
 	r.do(15, 15)
-	checkMemory(t, r.q)
+	checkMemory(tb, r.q)
 }
 
 func (r *run) do(op byte, arg int) {
@@ -275,10 +278,10 @@ func (r *run) do(op byte, arg int) {
 	checkMemory(r.t, r.q)
 }
 
-func same[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
+func same[T comparable](tb testing.TB, what string, got, want T) {
+	tb.Helper()
 	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
+		tb.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
@@ -379,45 +382,46 @@ func (r *run) closeReopen(arg int) {
 }
 
 // checkMemory looks inside: an idle or closed queue holds no buffer, an empty one no large one, and free places hold nothing.
-func checkMemory(t testing.TB, q subject) {
-	t.Helper()
+func checkMemory(tb testing.TB, q subject) {
+	tb.Helper()
 	switch q := q.(type) {
 	case mpscSubject:
 		if q.c.n >= chainNodes {
-			t.Errorf("the cache's free list has %d nodes, want below %d", q.c.n, chainNodes)
+			tb.Errorf("the cache's free list has %d nodes, want below %d", q.c.n, chainNodes)
 		}
 	case *Bounded[int]:
-		checkBuffer(t, q.gate, len(q.ring.buf), q.ring.n)
+		checkBuffer(tb, q.gate, len(q.ring.buf), q.ring.n)
 		for i := q.ring.n; i < len(q.ring.buf); i++ {
-			same(t, "free place of the ring", *q.ring.at(i), 0)
+			same(tb, "free place of the ring", *q.ring.at(i), 0)
 		}
 	case prioritySubject:
-		checkBuffer(t, q.gate, len(q.heap.buf), q.heap.n)
+		checkBuffer(tb, q.gate, len(q.heap.buf), q.heap.n)
 		for _, x := range q.heap.buf[q.heap.n:] {
-			same(t, "free place of the heap", x, entry[int]{})
+			same(tb, "free place of the heap", x, entry[int]{})
 		}
 	}
 }
 
-func checkBuffer(t testing.TB, g gate, size, n int) {
-	t.Helper()
+func checkBuffer(tb testing.TB, g gate, size, n int) {
+	tb.Helper()
 	if g != gateBusy && size > 0 {
-		t.Errorf("a queue that is not busy holds a buffer of %d places", size)
+		tb.Errorf("a queue that is not busy holds a buffer of %d places", size)
 	}
 	if size > max(keepPlaces, 4*n) {
-		t.Errorf("a buffer of %d places for %d elements", size, n)
+		tb.Errorf("a buffer of %d places for %d elements", size, n)
 	}
 }
 
 var seedFlag = flag.Uint64("mailbox.seed", 0, "repeat the random tests with this seed")
 
 // random returns a generator whose seed is in the log of a test that fails.
-func random(t testing.TB) *rand.Rand {
+func random(tb testing.TB) *rand.Rand {
+	tb.Helper()
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	t.Logf("seed %d; to repeat: go test -run '^%s$' -mailbox.seed=%d", seed, t.Name(), seed)
+	tb.Logf("seed %d; to repeat: go test -run '^%s$' -mailbox.seed=%d", seed, tb.Name(), seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
 

@@ -11,7 +11,6 @@ import (
 type mutexSlice struct {
 	mu    sync.Mutex
 	items []*int
-	spare []*int
 	taken []*int
 	next  int
 }
@@ -44,6 +43,7 @@ type side struct {
 }
 
 func benchQueues(b *testing.B) map[string]func() side {
+	b.Helper()
 	mpsc, pool := new(MPSC[*int]), new(Pool[*int])
 	bounded := newBounded[*int](b, 1<<20, Reject)
 	priority, err := NewPriority(func(e *int) int { return *e }, 0)
@@ -125,6 +125,7 @@ const window = 1024 // elements that a producer pushes before it waits for the c
 
 // stream counts one round of the loop as one element, each producer carrying its share.
 func stream(b *testing.B, handle func() side, producers int) {
+	b.Helper()
 	b.ReportAllocs()
 	var popped atomic.Int64
 	var stop atomic.Bool

@@ -9,6 +9,7 @@ func FuzzMPSC(f *testing.F) {
 }
 
 func addScripts(f *testing.F, add func(script []byte)) {
+	f.Helper()
 	add(nil)
 	add([]byte{0xf0, 0x97, 0x0a, 0xff, 0x0f, 0x00})
 	rnd := random(f)
