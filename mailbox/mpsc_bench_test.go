@@ -146,10 +146,9 @@ func stream(b *testing.B, handle func() side, producers int) {
 	}
 	pushed, inRound := int64(0), 0
 	for b.Loop() {
-		if inRound++; inRound < window {
+		if inRound++; inRound%window != 1 {
 			continue
 		}
-		inRound = 0
 		for range producers {
 			rounds <- struct{}{}
 		}
