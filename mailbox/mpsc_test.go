@@ -61,9 +61,6 @@ func TestMPSCClosedRefuses(t *testing.T) {
 
 // TestMPSCLargeElement: the marks stand for nodes of any size, also where the compiler checks pointer conversions.
 func TestMPSCLargeElement(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the conversion of the marks does not pass checkptr yet")
-	}
 	type large [1 << 20]byte
 	var q MPSC[large]
 	var pool Pool[large]
