@@ -15,7 +15,7 @@ SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help check test race lint breaking fuzz bench generate ci
+.PHONY: help check test race lint schemas breaking fuzz bench generate ci
 
 help: ## print this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -32,15 +32,18 @@ test: ## all tests
 race: ## all tests under the race detector (needs a C compiler)
 	go test -race ./...
 
-lint: ## golangci-lint, buf lint, and whether the generated code is what the schemas give
+lint: schemas ## golangci-lint, and what schemas does
 	go run $(GOLANGCI_LINT) run ./...
+
+schemas: ## buf lint and format, and whether the generated code is what the schemas give
 	go run $(BUF) lint
 	go run $(BUF) format --diff --exit-code
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	go run $(BUF) generate --output "$$fresh"; \
-	while read -r file; do \
+	files=$$(cd "$$fresh" && find proto -name '*.go'); \
+	for file in $$files; do \
 		cmp "$$fresh/$$file" "$$file" || { echo "generated code is stale, run make generate"; exit 1; }; \
-	done < <(cd "$$fresh" && find proto -name '*.go')
+	done
 
 breaking: ## whether the schemas break what AGAINST (default: branch main) promised
 	go run $(BUF) breaking --against '$(AGAINST)'
