@@ -1,0 +1,172 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Behaviour is what an actor does with messages of type M: made by Handler, Stateful, StatefulFrom or Routine. It is a
+// plain value; one may start any number of actors. The zero value is refused with ErrNilBehaviour.
+type Behaviour[M proto.Message] struct {
+	b behaviour
+}
+
+// behaviour is the same without its type.
+type behaviour interface {
+	// handle gives the behaviour one message; ok is false if it takes no such message.
+	handle(ctx *Context, msg any) (ok bool, err error)
+	// begin makes fresh state for a new incarnation.
+	begin(ctx *Context) error
+	// routine reports whether the behaviour is run rather than handed messages.
+	routine() bool
+}
+
+// Handler makes a behaviour of a function that is called once for each message. While no message is there, such an actor
+// is 128 bytes and owns no goroutine and no stack; in the middle of a message it may wait anywhere.
+// A nil error means: the next message, please. Any other ends the actor abnormally, with that error as its reason;
+// ctx.Stop ends it normally after the message.
+func Handler[M proto.Message](f func(ctx *Context, m M) error) Behaviour[M] {
+	if f == nil {
+		return Behaviour[M]{}
+	}
+	return Behaviour[M]{handler[M](f)}
+}
+
+type handler[M proto.Message] func(*Context, M) error
+
+func (h handler[M]) handle(ctx *Context, msg any) (bool, error) {
+	m, ok := msg.(M)
+	if !ok {
+		return false, nil
+	}
+	return true, h(ctx, m)
+}
+func (handler[M]) begin(*Context) error { return nil }
+func (handler[M]) routine() bool        { return false }
+func (handler[M]) takes(M)              {}
+
+// Stateful is Handler with the actor's state as a value: each incarnation starts with a zero S of its own.
+func Stateful[S any, M proto.Message](f func(ctx *Context, s *S, m M) error) Behaviour[M] {
+	return StatefulFrom(func(*Context) (*S, error) { return new(S), nil }, f)
+}
+
+// StatefulFrom is Stateful with a function that makes the first state, called before the first message is handled. Its
+// error, or a nil state, ends the actor abnormally.
+func StatefulFrom[S any, M proto.Message](start func(ctx *Context) (*S, error), f func(ctx *Context, s *S, m M) error) Behaviour[M] {
+	if f == nil || start == nil {
+		return Behaviour[M]{}
+	}
+	return Behaviour[M]{&stateful[S, M]{start, f}}
+}
+
+type stateful[S any, M proto.Message] struct {
+	start func(*Context) (*S, error)
+	f     func(*Context, *S, M) error
+}
+
+func (b *stateful[S, M]) handle(ctx *Context, msg any) (bool, error) {
+	m, ok := msg.(M)
+	if !ok {
+		return false, nil
+	}
+	return true, b.f(ctx, ctx.state.(*S), m)
+}
+
+func (b *stateful[S, M]) begin(ctx *Context) error {
+	s, err := b.start(ctx)
+	if err == nil && s == nil {
+		err = errors.New("actor: the start function returned a nil state")
+	}
+	ctx.state = s
+	return err
+}
+func (*stateful[S, M]) routine() bool { return false }
+func (*stateful[S, M]) takes(M)       {}
+
+// Routine makes a behaviour of sequential code over an inbox. It starts at once and the actor ends when it returns: nil is
+// a normal exit, an error an abnormal one. While it waits it keeps a stack (2.7 KB at rest) but holds no slot.
+func Routine[M proto.Message](f func(ctx *Context, in *Inbox[M]) error) Behaviour[M] {
+	if f == nil {
+		return Behaviour[M]{}
+	}
+	return Behaviour[M]{routine[M](f)}
+}
+
+type routine[M proto.Message] func(*Context, *Inbox[M]) error
+
+func (r routine[M]) handle(ctx *Context, msg any) (bool, error) {
+	if msg != nil {
+		_, ok := msg.(M)
+		return ok, nil
+	}
+	return true, r(ctx, &Inbox[M]{ctx: ctx})
+}
+func (routine[M]) begin(*Context) error { return nil }
+func (routine[M]) routine() bool        { return true }
+func (routine[M]) takes(M)              {}
+
+// Become replaces the behaviour of the actor that calls it, from the next message on. The mailbox, name, ref, monitors and
+// timers stay. M must be the type of the actor's ref; a routine cannot become something else, nor something else a routine.
+func Become[M proto.Message](ctx *Context, b Behaviour[M]) error {
+	if err := ctx.own(); err != nil {
+		return err
+	}
+	if b.b == nil {
+		return ErrNilBehaviour
+	}
+	a := ctx.cell
+	if _, ok := a.beh.(interface{ takes(M) }); !ok {
+		return fmt.Errorf("actor: become: %w: the actor's mailbox takes another type of message", ErrWrongType)
+	}
+	if a.beh.routine() || b.b.routine() {
+		return errors.New("actor: become: only a handler can become another handler")
+	}
+	old := ctx.state
+	if err := b.b.begin(ctx); err != nil {
+		ctx.state = old
+		return err
+	}
+	mu := ctx.sys.locks.of(a.idx)
+	mu.Lock()
+	a.beh = b.b
+	mu.Unlock()
+	return nil
+}
+
+// PanicError is the exit reason of an actor whose behaviour panicked.
+type PanicError struct {
+	Value any // what was passed to panic
+	pcs   []uintptr
+}
+
+// Error says what the behaviour panicked with.
+func (e *PanicError) Error() string { return fmt.Sprintf("actor: panic: %v", e.Value) }
+
+// Unwrap returns the panic's value if it was an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// Stack formats the stack of the panic, innermost call first, as file:line and function. The program counters were taken
+// when it happened; the text is made here.
+func (e *PanicError) Stack() string {
+	var b strings.Builder
+	frames := runtime.CallersFrames(e.pcs)
+	for {
+		f, more := frames.Next()
+		fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
+		if !more {
+			return b.String()
+		}
+	}
+}
+
+func newPanicError(v any) *PanicError {
+	pcs := make([]uintptr, 32)
+	return &PanicError{Value: v, pcs: pcs[:runtime.Callers(3, pcs)]}
+}

@@ -1,0 +1,99 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+)
+
+// Block runs f, which may block its thread, in place: a system call, a read from a plain file, a lock of package sync. The
+// slot is only lent: while f blocks, the watchdog or an idle worker may take it, and the actor comes back by way of the
+// shared queue. f must not wait with this Context; sending is fine. A panic in f is the actor's.
+// Errors: ErrForeignGoroutine, ErrEnded, ErrInBlock; nil once f has run.
+// Cost: two atomic operations on a quiet System (BenchmarkBlock).
+func (ctx *Context) Block(f func()) error {
+	c := ctx.here()
+	if c == nil {
+		return ctx.own()
+	}
+	s := c.slot
+	if s.ex.seeded != nil {
+		f()
+		return nil
+	}
+	st := s.status.Load()&^slotMask + slotMask + 1
+	s.ex.nBlocked.Add(1)
+	c.block = true
+	s.status.Store(st | slotBlocked)
+	s.ex.dog.blocked(s)
+	defer c.unblock(s, st)
+	f()
+	return nil
+}
+
+// unblock takes the slot back, or comes back by way of the shared queue if it is gone.
+func (c *carrier) unblock(s *slot, st uint64) {
+	if s.status.CompareAndSwap(st|slotBlocked, st|slotRunning) {
+		c.block = false
+		s.ex.nBlocked.Add(-1)
+		return
+	}
+	c.switchAway(waitSlot)
+	c.block = false
+}
+
+// Offload runs f on a goroutine of its own and waits for it, holding no slot: the place for runtime.LockOSThread and for C
+// code that calls back, neither of which a behaviour may do itself. A panic in f comes back as *PanicError. If the wait ends early,
+// by ctx or a signal, Offload returns that error and f runs on by itself.
+func (ctx *Context) Offload(wait context.Context, f func() error) error {
+	w, err := enter(wait)
+	if err == nil && w.ctx != ctx {
+		err = ErrForeignGoroutine
+	}
+	defer w.leave()
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	sys, a := ctx.sys, ctx.cell
+	sys.ex.nBlocked.Add(1)
+	go func() {
+		err := fmt.Errorf("actor: offload: %w", ErrGoexit)
+		defer func() {
+			done <- err
+			sys.rouse(nil, a)
+			sys.ex.unblocked()
+		}()
+		err = protect(f)
+	}()
+	return w.awaitError(done)
+}
+
+// awaitError waits for an error from another goroutine, which rouses the actor after sending it.
+func (w *waiting) awaitError(done <-chan error) error {
+	for {
+		select {
+		case err := <-done:
+			return err
+		default:
+		}
+		if err := w.sleep(waitPark); err != nil {
+			return err
+		}
+	}
+}
+
+// protect runs f and turns its panic into a *PanicError.
+func protect(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = newPanicError(v)
+		}
+	}()
+	return f()
+}
+
+// unblocked counts the end of a blocking call that held the System's attention.
+func (ex *executor) unblocked() {
+	ex.nBlocked.Add(-1)
+	ex.checkQuiet()
+}

@@ -1,0 +1,557 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrNoReply means that the callee handled a call and neither replied nor kept a Responder.
+var ErrNoReply = errors.New("actor: the callee handled the call without a reply")
+
+// ErrNoCall answers Reply where there is nothing to reply to: the message in hand was sent, or was answered already.
+var ErrNoCall = errors.New("actor: no call to reply to")
+
+// ErrCallerGone means that a reply came too late: its caller gave up, ended, or got another reply first. The reply was
+// dead-lettered with DeadLateReply.
+var ErrCallerGone = errors.New("actor: the caller no longer waits for this reply")
+
+// DeadlockError is what a wait that could never end is refused with: a cycle of actors each of which waits for the next.
+type DeadlockError struct {
+	Path []AnyRef // the cycle, starting and ending with the caller
+}
+
+// Error names the cycle.
+func (e *DeadlockError) Error() string {
+	s := "actor: deadlock:"
+	for i, r := range e.Path {
+		if i > 0 {
+			s += " waits for"
+		}
+		s += " " + r.String()
+	}
+	return s
+}
+
+// Values of call.state, in its low bits; seq<<callShift above them.
+const (
+	callFree    uint64 = iota
+	callWaiting        // the caller waits
+	callFilling        // a replier has won and writes
+	callDone           // value or err is there
+	callMask    uint64 = 3
+	callShift          = 2
+)
+
+// call is one request and its reply. A carrier has one, used again and again: seq tells the uses apart, so that a reply
+// that comes late finds its use over.
+type call struct {
+	state atomic.Uint64
+	car   *carrier  // of a calling actor
+	cell  *cell     // the calling actor
+	done  chan bool // of a calling goroutine
+	sys   *System   // of the caller
+	value any
+	err   error
+	until atomic.Int64 // deadline since the start of the callee's System, 0 for none
+
+	mu     sync.Mutex
+	holder *Context    // the actor that received the call and owes the reply
+	watch  *contextExt // the callee's context, to be cancelled when the caller gives up
+}
+
+// callRef is one use of a call.
+type callRef struct {
+	c   *call
+	seq uint32
+}
+
+func (c *call) open() uint32 {
+	seq := uint32(c.state.Load()>>callShift) + 1
+	c.value, c.err = nil, nil
+	c.state.Store(uint64(seq)<<callShift | callWaiting)
+	return seq
+}
+
+// win claims the right to answer use seq.
+func (c *call) win(seq uint32) bool {
+	return c.state.CompareAndSwap(uint64(seq)<<callShift|callWaiting, uint64(seq)<<callShift|callFilling)
+}
+
+// waiting reports whether use seq still wants its reply.
+func (c *call) waiting(seq uint32) bool { return c.state.Load() == uint64(seq)<<callShift|callWaiting }
+
+// taken tells the call who has it in hand; false if nobody waits for it any more.
+func (c *call) taken(seq uint32, ctx *Context) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.waiting(seq) {
+		return false
+	}
+	c.holder = ctx
+	return true
+}
+
+func (c *call) deadlineOf(seq uint32) time.Duration {
+	if !c.waiting(seq) {
+		return 0
+	}
+	return time.Duration(c.until.Load())
+}
+
+// abandoned returns the error with which work on a call should end whose caller has given up.
+func (c *call) abandoned(seq uint32) error {
+	if c.waiting(seq) || uint32(c.state.Load()>>callShift) == seq {
+		return nil
+	}
+	return context.Canceled
+}
+
+// observe has ext cancelled when the caller gives up.
+func (c *call) observe(seq uint32, ext *contextExt) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.waiting(seq) {
+		return c.abandoned(seq)
+	}
+	c.watch = ext
+	return nil
+}
+
+// finish delivers the outcome of use seq; s is the replier's slot or nil. false: nobody waits.
+func (c *call) finish(s *slot, seq uint32, value any, err error) bool {
+	if !c.win(seq) {
+		return false
+	}
+	c.value, c.err = value, err
+	sys, car, cell, done := c.sys, c.car, c.cell, c.done
+	if car != nil {
+		car.edge.clear()
+	}
+	c.state.Store(uint64(seq)<<callShift | callDone)
+	if done != nil {
+		done <- true
+		return true
+	}
+	if cell.unpark() {
+		if s != nil && s.ex.sys != sys {
+			s = nil
+		}
+		sys.schedule(s, cell)
+	}
+	return true
+}
+
+func (c *call) fail(s *slot, seq uint32, err error) { c.finish(s, seq, nil, err) }
+
+// close ends use seq from the caller's side: what comes later is late. It reports whether the reply was there already.
+func (c *call) close(seq uint32, why error) (answered bool) {
+	for {
+		st := c.state.Load()
+		switch st & callMask {
+		case callDone:
+			c.state.Store(uint64(seq)<<callShift | callFree)
+			return true
+		case callFilling:
+			continue // the replier is between two stores
+		}
+		if c.state.CompareAndSwap(st, uint64(seq+1)<<callShift|callFree) {
+			break
+		}
+	}
+	c.mu.Lock()
+	ext, holder := c.watch, c.holder
+	c.watch, c.holder = nil, nil
+	c.mu.Unlock()
+	if ext != nil {
+		ext.cancel(why)
+	}
+	if holder != nil && !holder.ended.Load() {
+		holder.sys.rouse(nil, holder.cell)
+	}
+	return false
+}
+
+// Call sends m to r and waits for the reply, which must be of type R. From an actor it suspends the actor and holds no slot;
+// from any other goroutine it blocks that goroutine. ctx bounds the wait: its deadline and its end also reach the callee's
+// Context, and a request that has expired before its turn is not handled.
+//
+// It fails at once, and by its own path, with *ExitError if the callee ends first, ErrStopped or ErrFull if the message was
+// not delivered, *DeadlockError if the callee waits for the caller, ErrNoReply if the callee did not answer, ErrWrongType
+// if the reply is no R, else with the error that the callee passed to Fail, or ctx's own.
+// Cost: BenchmarkCall, BenchmarkCallInside; 0 allocs from an actor.
+func Call[R, M proto.Message](ctx context.Context, r Ref[M], m M) (R, error) {
+	v, err := doCall(ctx, r.AnyRef, m)
+	if err != nil {
+		var zero R
+		return zero, err
+	}
+	reply, ok := v.(R)
+	if !ok {
+		var zero R
+		return zero, fmt.Errorf("actor: call of %v: %w: the reply is a %T", r.AnyRef, ErrWrongType, v)
+	}
+	return reply, nil
+}
+
+func doCall(ctx context.Context, r AnyRef, m proto.Message) (any, error) {
+	if r.node == nil {
+		return nil, ErrNoActor
+	}
+	w, err := enter(ctx)
+	if err != nil {
+		w.leave()
+		return nil, err
+	}
+	if w.c == nil {
+		return callFromGoroutine(ctx, r, m)
+	}
+	defer w.leave()
+	return w.call(r, m)
+}
+
+// call is Call from an actor.
+func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	c, a := w.c, w.ctx.cell
+	k := &c.call
+	k.sys, k.cell = w.ctx.sys, a
+	k.until.Store(int64(w.until))
+	seq := k.open()
+	c.edge.set(w.ctx.Self(), r)
+	if err := w.ctx.deadlock(c, r); err != nil {
+		c.edge.clear()
+		k.close(seq, err)
+		return nil, err
+	}
+	if err := send(w.ctx, r, envelope{msg: m, call: k, seq: seq}); err != nil {
+		c.edge.clear()
+		k.close(seq, err)
+		return nil, err
+	}
+	for {
+		if st := k.state.Load(); st&callMask == callDone {
+			break
+		}
+		if err := w.sleep(waitPark); err != nil {
+			c.edge.clear()
+			if !k.close(seq, err) {
+				return nil, err
+			}
+			break
+		}
+	}
+	c.edge.clear()
+	v, err := k.value, k.err
+	k.value, k.err = nil, nil
+	k.state.Store(uint64(seq)<<callShift | callFree)
+	return v, err
+}
+
+var callPool = sync.Pool{New: func() any { return &call{done: make(chan bool, 1)} }}
+
+// callFromGoroutine is Call from a goroutine outside of actors.
+func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sys := r.node.sys
+	k := callPool.Get().(*call)
+	k.sys = sys
+	k.until.Store(0)
+	if at, ok := ctx.Deadline(); ok {
+		k.until.Store(int64(max(at.Sub(sys.ex.start), 1)))
+	}
+	seq := k.open()
+	if err := send(ctx, r, envelope{msg: m, call: k, seq: seq}); err != nil {
+		k.close(seq, err)
+		callPool.Put(k)
+		return nil, err
+	}
+	select {
+	case <-k.done:
+	case <-ctx.Done():
+		if !k.close(seq, ctx.Err()) {
+			callPool.Put(k)
+			return nil, ctx.Err()
+		}
+		<-k.done
+	}
+	v, err := k.value, k.err
+	k.value, k.err = nil, nil
+	k.state.Store(uint64(seq)<<callShift | callFree)
+	callPool.Put(k)
+	return v, err
+}
+
+// IsCall reports whether the message in hand is a call that still wants its reply.
+func (ctx *Context) IsCall() bool { return ctx.here() != nil && ctx.answers }
+
+// Reply answers the call in hand with m. ErrNoCall: there is none. ErrCallerGone: its caller no longer waits, and m was
+// dead-lettered.
+func (ctx *Context) Reply(m proto.Message) error {
+	if m == nil {
+		return ErrNilMessage
+	}
+	return ctx.answer(m, nil)
+}
+
+// Fail answers the call in hand with an error, which Call returns as it is.
+func (ctx *Context) Fail(err error) error {
+	if err == nil {
+		err = ErrNoReply
+	}
+	return ctx.answer(nil, err)
+}
+
+func (ctx *Context) answer(m proto.Message, err error) error {
+	c := ctx.here()
+	if c == nil {
+		return ctx.own()
+	}
+	if !ctx.answers {
+		return ErrNoCall
+	}
+	ctx.answers = false
+	return ctx.sys.reply(c.slot, callRef{c.env.call, c.env.seq}, m, err)
+}
+
+// reply delivers an answer and counts it as a message of its own: handled by the caller, or dead-lettered.
+func (sys *System) reply(s *slot, r callRef, m proto.Message, err error) error {
+	var value any
+	if m != nil {
+		value = m
+	}
+	ok := r.c.finish(s, r.seq, value, err)
+	if m != nil {
+		sys.countReply(s, ok, m)
+	}
+	if !ok {
+		return ErrCallerGone
+	}
+	return nil
+}
+
+func (sys *System) countReply(s *slot, ok bool, m proto.Message) {
+	if s != nil {
+		s.tally.sent++
+		if ok {
+			s.tally.handled++
+			return
+		}
+	} else {
+		sys.outside.sent.Add(1)
+		if ok {
+			sys.outside.handled.Add(1)
+			return
+		}
+	}
+	sys.deadLetter(s, AnyRef{}, envelope{msg: m}, DeadLateReply, nil)
+}
+
+// Responder is the right to answer one call later, or from elsewhere: it may be kept, passed to another actor in this
+// process or to a goroutine. The first Reply or Fail counts. If the actor that took it ends first, the call fails with *ExitError.
+type Responder struct {
+	sys *System
+	ref callRef
+}
+
+// Responder takes the call in hand out of the actor's hands: the handler may return without a reply. ErrNoCall: there is
+// none. A call that waits for a Responder no longer counts for the detection of cycles.
+func (ctx *Context) Responder() (Responder, error) {
+	c := ctx.here()
+	if c == nil {
+		return Responder{}, ctx.own()
+	}
+	if !ctx.answers {
+		return Responder{}, ErrNoCall
+	}
+	ctx.answers = false
+	ref := callRef{c.env.call, c.env.seq}
+	if ref.c.car != nil {
+		ref.c.car.edge.clearFor(ctx.Self())
+	}
+	ctx.keepOpen(ref)
+	return Responder{ctx.sys, ref}, nil
+}
+
+// keepOpen remembers a call that this actor owes a reply to beyond the message in hand.
+func (ctx *Context) keepOpen(ref callRef) {
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	cold := ctx.cell.coldOf()
+	if cold.open == nil {
+		cold.open = make(map[callRef]struct{})
+	}
+	for r := range cold.open {
+		if !r.c.waiting(r.seq) {
+			delete(cold.open, r) // answered meanwhile
+		}
+		if len(cold.open) < 16 {
+			break
+		}
+	}
+	cold.open[ref] = struct{}{}
+}
+
+// Reply answers the call with m, from any goroutine. ErrCallerGone: nobody waits any more, m was dead-lettered.
+func (r Responder) Reply(m proto.Message) error {
+	if m == nil {
+		return ErrNilMessage
+	}
+	if r.sys == nil {
+		return ErrNoCall
+	}
+	return r.sys.reply(nil, r.ref, m, nil)
+}
+
+// Fail answers the call with an error, from any goroutine.
+func (r Responder) Fail(err error) error {
+	if r.sys == nil {
+		return ErrNoCall
+	}
+	if err == nil {
+		err = ErrNoReply
+	}
+	return r.sys.reply(nil, r.ref, nil, err)
+}
+
+// Forward hands the message in hand to another actor. If it is a call, the reply will come from there and this actor owes
+// none any more. On error the message is still in this actor's hands.
+func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
+	c := ctx.here()
+	if c == nil {
+		return ctx.own()
+	}
+	if !ctx.answers {
+		return to.Send(ctx, m)
+	}
+	k, seq := c.env.call, c.env.seq
+	k.mu.Lock()
+	k.holder = nil
+	k.mu.Unlock()
+	if k.car != nil && k.waiting(seq) {
+		k.car.edge.move(ctx.Self(), to.AnyRef)
+	}
+	if err := send(ctx, to.AnyRef, envelope{msg: m, call: k, seq: seq}); err != nil {
+		if k.car != nil && k.waiting(seq) {
+			k.car.edge.move(to.AnyRef, ctx.Self())
+		}
+		return err
+	}
+	ctx.answers = false
+	return nil
+}
+
+// edge says whom the actor on this carrier waits for. It is written by the waiting actor and moved or cleared by those who
+// answer; version tells its values apart, so that a walk can see that nothing moved meanwhile.
+type edge struct {
+	mu      sync.Mutex
+	from    AnyRef // who waits: a carrier serves many actors
+	to      AnyRef
+	version uint64
+}
+
+func (e *edge) set(from, to AnyRef) {
+	e.mu.Lock()
+	e.from, e.to = from, to
+	e.version++
+	e.mu.Unlock()
+}
+
+func (e *edge) clear() { e.set(AnyRef{}, AnyRef{}) }
+
+// clearFor clears the edge if it points at r.
+func (e *edge) clearFor(r AnyRef) { e.move(r, AnyRef{}) }
+
+func (e *edge) move(from, to AnyRef) {
+	e.mu.Lock()
+	if e.to == from {
+		e.to = to
+		e.version++
+	}
+	e.mu.Unlock()
+}
+
+// read returns whom the actor from waits for, the zero ref if for nobody.
+func (e *edge) read(from AnyRef) (AnyRef, uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.from != from {
+		return AnyRef{}, 0
+	}
+	return e.to, e.version
+}
+
+// deadlock looks for a cycle through the edge from this actor to r, which is published already. It walks twice: if no edge of
+// the cycle changed in between, all of them held at one moment, and since each of these actors waits, none can move.
+func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
+	self := ctx.Self()
+	if r != self {
+		a := r.cell()
+		if a == nil {
+			return nil
+		}
+		other := a.ctx.Load()
+		if other == nil {
+			return nil
+		}
+		car := other.car.Load()
+		if car == nil {
+			return nil
+		}
+		if to, _ := car.edge.read(r); to.node == nil {
+			return nil // the usual case: the callee waits for nobody
+		}
+	}
+	path, versions := walkEdges(self, c)
+	if path == nil {
+		return nil
+	}
+	again, versions2 := walkEdges(self, c)
+	if len(again) != len(path) {
+		return nil
+	}
+	for i := range path {
+		if path[i] != again[i] || versions[i] != versions2[i] {
+			return nil
+		}
+	}
+	return &DeadlockError{Path: append([]AnyRef{self}, path...)}
+}
+
+// walkEdges follows the edges from c; it returns the refs passed, self last, or nil if they do not lead back to self.
+func walkEdges(self AnyRef, c *carrier) (path []AnyRef, versions []uint64) {
+	from := self
+	for range 1024 {
+		to, version := c.edge.read(from)
+		if to.node == nil {
+			return nil, nil
+		}
+		path, versions = append(path, to), append(versions, version)
+		if to == self {
+			return path, versions
+		}
+		a := to.cell()
+		if a == nil {
+			return nil, nil
+		}
+		ctx := a.ctx.Load()
+		if ctx == nil || ctx.Self() != to {
+			return nil, nil
+		}
+		if c = ctx.car.Load(); c == nil {
+			return nil, nil
+		}
+		from = to
+	}
+	return nil, nil
+}

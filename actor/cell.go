@@ -1,0 +1,177 @@
+package actor
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/greenroom-go/greenroom/mailbox"
+)
+
+// A cell is an actor at rest: 128 bytes in a slab, no goroutine, no stack.
+//
+// Who may touch what: box, ctl, park, gen, ctx and cold are shared. beh, flags and family change under the cell's lock.
+// Everything else belongs to the slot that runs the actor; ownership passes with the actor through the run queues.
+type cell struct {
+	box   mailbox.MPSC[envelope] // idle: nobody runs the actor; busy: queued, running, or waiting in the middle of a message
+	gen   atomic.Uint32          // the living incarnation, 0 while the cell is free
+	ctl   atomic.Uint32          // control signals that overtake messages
+	park  atomic.Uint32          // the wait in the middle of a message: see wait.go
+	idx   uint32
+	next  *cell // in the shared run queue
+	beh   behaviour
+	ctx   atomic.Pointer[Context] // nil until the first message
+	cold  atomic.Pointer[cold]    // what few actors need; nil for most
+	flags atomic.Uint32
+	last  uint32 // the generation that lived here last
+
+	parent  uint64 // id, 0 for none
+	child   uint32 // index+1 of the youngest child
+	older   uint32 // index+1 of the next older sibling
+	younger uint32
+	nchild  uint32
+	tomb    *Down // how the last incarnation ended, nil for normally
+}
+
+// Control signals, or'ed into cell.ctl. They are looked at between messages and at each wait.
+const (
+	ctlStop      uint32 = 1 << iota // asked to stop, reason normal or shutdown (cold.stop)
+	ctlKill                         // ends at the next wait or message
+	ctlInterrupt                    // an error waits in cold.interrupts
+	ctlSwap                         // a behaviour waits in cold.swap
+
+	ctlTurn = ctlStop | ctlKill | ctlSwap // what an idle handler wakes for
+)
+
+// Flags of a cell, fixed at spawn.
+const (
+	flagDaemon uint32 = 1 << iota
+	flagSystem
+	flagRoutine
+	flagQueue // cold.queue replaces box's order: bounded or priority
+	flagNamed
+)
+
+// cold holds what few actors need. It is made under the cell's lock, once, and lives until the actor ends.
+type cold struct {
+	name       string
+	opts       Options
+	queue      queue
+	monitors   map[uint64]*monitor // who watches this actor, by monitor id
+	watches    map[uint64]AnyRef   // whom this actor watches
+	links      map[AnyRef]struct{}
+	interrupts []error
+	stop       Reason
+	dying      bool // stage one of the exit is done, children still live
+	reason     Reason
+	value      any
+	trap       func(Down) any
+	timers     map[*Timer]struct{}
+	held       map[holding]struct{} // given back when the actor ends
+	open       map[callRef]struct{} // calls kept as Responders
+	stash      []envelope
+	skipped    *[]envelope
+	resume     resumption
+}
+
+// holding is something that an actor holds and that must not outlive it: a lock.
+type holding interface{ abandon(holder AnyRef) }
+
+// coldOf returns the cell's cold part, making it if needed. The caller holds the cell's lock.
+func (a *cell) coldOf() *cold {
+	c := a.cold.Load()
+	if c == nil {
+		c = new(cold)
+		a.cold.Store(c)
+	}
+	return c
+}
+
+// lockTable spreads the locks of rarely changed fields over all cells.
+type lockTable [256]struct {
+	sync.Mutex
+	_ [56]byte
+}
+
+func (t *lockTable) of(idx uint32) *sync.Mutex { return &t[idx%uint32(len(t))].Mutex }
+
+const chunkCells = 512
+
+type chunk [chunkCells]cell
+
+// table is the slab: cells by index, in chunks that never move.
+//
+// A freed index waits behind at least tombstones others before it is used again, so that its last exit reason can still
+// be asked for, and so that a generation takes long to come round.
+type table struct {
+	dir  atomic.Pointer[[]*chunk]
+	mu   sync.Mutex
+	free []uint32 // ring: oldest first from freeHead
+	head int
+	used uint32 // indices handed out at least once
+}
+
+// tombstones is how many ended actors can still be asked for their result.
+const tombstones = 4096
+
+func (t *table) at(idx uint32) *cell {
+	dir := t.dir.Load()
+	if dir == nil {
+		return nil
+	}
+	i := idx / chunkCells
+	if i >= uint32(len(*dir)) {
+		return nil
+	}
+	return &(*dir)[i][idx%chunkCells]
+}
+
+// alloc returns a free cell. Cost: one uncontended lock.
+func (t *table) alloc() *cell {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.free)-t.head > tombstones {
+		idx := t.free[t.head]
+		t.head++
+		if t.head >= 1024 && t.head*2 >= len(t.free) {
+			t.free = t.free[:copy(t.free, t.free[t.head:])]
+			t.head = 0
+		}
+		return t.at(idx)
+	}
+	idx := t.used
+	if idx%chunkCells == 0 {
+		t.grow()
+	}
+	t.used++
+	a := t.at(idx)
+	a.idx = idx
+	return a
+}
+
+func (t *table) grow() {
+	var dir []*chunk
+	if old := t.dir.Load(); old != nil {
+		dir = *old
+	}
+	if len(dir) == cap(dir) {
+		dir = append(make([]*chunk, 0, 2*len(dir)+8), dir...)
+	}
+	dir = append(dir, new(chunk))
+	t.dir.Store(&dir)
+}
+
+func (t *table) release(a *cell) {
+	t.mu.Lock()
+	t.free = append(t.free, a.idx)
+	t.mu.Unlock()
+}
+
+// each calls f for every cell that was ever used.
+func (t *table) each(f func(*cell)) {
+	t.mu.Lock()
+	used := t.used
+	t.mu.Unlock()
+	for i := uint32(0); i < used; i++ {
+		f(t.at(i))
+	}
+}

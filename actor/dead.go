@@ -1,0 +1,135 @@
+package actor
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// DeadReason says why a message became a dead letter.
+type DeadReason uint8
+
+// Why messages become dead letters.
+const (
+	DeadStopped   DeadReason = iota // its receiver ended before its turn came
+	DeadWrongType                   // its receiver takes another type of message
+	DeadPanic                       // handling it made its receiver panic; it is quarantined, not tried again
+	DeadFailed                      // handling it ended its receiver with an error, Goexit or a kill
+	DeadExpired                     // a call whose caller gave up before its turn came
+	DeadLateReply                   // a reply whose caller no longer waited
+	DeadOverflow                    // pushed out of a bounded mailbox by a newer one (DropOldest), or dropped there (DropNewest)
+	deadReasons
+)
+
+// String names the reason as metrics do.
+func (r DeadReason) String() string {
+	names := [deadReasons]string{"stopped", "wrong_type", "panic", "failed", "expired", "late_reply", "overflow"}
+	if r < deadReasons {
+		return names[r]
+	}
+	return "unknown"
+}
+
+// DeadLetter is a message that nobody handled.
+type DeadLetter struct {
+	To      AnyRef // whom it was meant for; zero for a late reply
+	Message proto.Message
+	Reason  DeadReason
+	Err     error // the panic or error that it caused, if any
+}
+
+// deadLetters is a bounded memory of the last dead letters and those who watch them.
+type deadLetters struct {
+	watched atomic.Bool
+	mu      sync.Mutex
+	last    []DeadLetter
+	at      int
+	keep    int
+	subs    map[int]func(DeadLetter)
+	nextSub int
+}
+
+// SubscribeDeadLetters calls f for every message that is dead-lettered from now on, in the goroutine where it happens: f
+// must be quick and must not wait; it may send. A panic in it is logged. The returned function ends the subscription.
+func (sys *System) SubscribeDeadLetters(f func(DeadLetter)) (cancel func()) {
+	d := &sys.dead
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.subs == nil {
+		d.subs = make(map[int]func(DeadLetter))
+	}
+	id := d.nextSub
+	d.nextSub++
+	d.subs[id] = f
+	d.watched.Store(true)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.subs, id)
+		d.watched.Store(len(d.subs) > 0)
+	}
+}
+
+// DeadLetters returns the last dead letters, oldest first: at most SystemOptions.DeadLetters of them. What it returns can be
+// sent again by hand.
+func (sys *System) DeadLetters() []DeadLetter {
+	d := &sys.dead
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append(append([]DeadLetter(nil), d.last[d.at:]...), d.last[:d.at]...)
+}
+
+// deadLetter counts env as dead, fails its call, and shows it to whoever watches. s is the caller's slot or nil.
+func (sys *System) deadLetter(s *slot, to AnyRef, env envelope, why DeadReason, cause error) {
+	if s != nil && s.ex.sys == sys {
+		if why == DeadOverflow {
+			s.tally.dropped++
+		} else {
+			s.tally.dead[why]++
+		}
+	} else if why == DeadOverflow {
+		sys.outside.dropped.Add(1)
+	} else {
+		sys.outside.dead[why].Add(1)
+	}
+	if env.call != nil {
+		env.call.fail(s, env.seq, sys.callError(to, why, cause))
+	}
+	m, _ := env.msg.(proto.Message)
+	sys.dead.add(sys, DeadLetter{to, m, why, cause})
+}
+
+// callError is what the caller of a dead-lettered call gets.
+func (sys *System) callError(to AnyRef, why DeadReason, cause error) error {
+	switch why {
+	case DeadWrongType:
+		return ErrWrongType
+	case DeadOverflow:
+		return ErrFull
+	}
+	if _, ok := cause.(*ExitError); ok {
+		return cause
+	}
+	return &ExitError{Ref: to, Reason: Reason{Kind: ReasonNoActor, Err: cause}}
+}
+
+func (d *deadLetters) add(sys *System, l DeadLetter) {
+	d.mu.Lock()
+	if len(d.last) < d.keep {
+		d.last = append(d.last, l)
+	} else if d.keep > 0 {
+		d.last[d.at] = l
+		d.at = (d.at + 1) % d.keep
+	}
+	var subs []func(DeadLetter)
+	if d.watched.Load() {
+		for _, f := range d.subs {
+			subs = append(subs, f)
+		}
+	}
+	d.mu.Unlock()
+	for _, f := range subs {
+		sys.guard("dead letter subscriber", func() { f(l) })
+	}
+}

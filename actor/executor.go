@@ -1,0 +1,382 @@
+package actor
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/greenroom-go/greenroom/mailbox"
+)
+
+// executor runs actors on a bounded number of slots: docs/ARCHITECTURE.md draws the picture.
+type executor struct {
+	sys      *System
+	start    time.Time
+	workers  int
+	maxSpare int
+	seeded   *seeded
+
+	nodes  mailbox.Pool[envelope]
+	caches sync.Pool // *outsider: what goroutines outside of actors send with
+	timers timers
+
+	shared sharedQueue
+	slots  atomic.Pointer[[]*slot]
+
+	system    sharedQueue // actors that user load never delays; served by reserved alone
+	reserved  *slot
+	nIdle     atomic.Int32
+	waking    atomic.Int32 // 1 while a woken worker has not yet looked for work
+	nBlocked  atomic.Int32 // carriers in Block, goroutines of Offload
+	surplus   atomic.Bool  // there are more slots than there should be
+	nCarriers atomic.Int64
+
+	mu      sync.Mutex
+	idle    []*slot
+	live    int // slots that have a worker, the reserved one not counted
+	stuck   int // of these, how many the watchdog gave up waiting for
+	resting bool
+	quiet   []chan struct{}
+	closing bool
+	wg      sync.WaitGroup
+	carried sync.Mutex
+	spareCa []*carrier // resting carriers beyond what slots keep
+
+	dog watchdog
+}
+
+func newExecutor(sys *System, o SystemOptions) *executor {
+	ex := &executor{sys: sys, start: time.Now(), workers: o.Workers, maxSpare: o.MaxSpare}
+	ex.caches.New = func() any {
+		out := new(outsider)
+		out.cache.Init(&ex.nodes)
+		return out
+	}
+	ex.timers.init(ex)
+	if o.Seed != 0 {
+		ex.seeded = newSeeded(ex, o.Seed)
+		ex.workers, ex.maxSpare = 1, 0
+	}
+	slots := make([]*slot, ex.workers)
+	for i := range slots {
+		slots[i] = ex.newSlot(uint32(i), ex.seeded != nil)
+	}
+	ex.slots.Store(&slots)
+	ex.reserved = ex.newSlot(uint32(ex.workers), true)
+	ex.live = len(slots)
+	ex.dog.init(ex, o.StuckAfter)
+	for _, s := range slots {
+		ex.startWorker(s)
+	}
+	ex.startWorker(ex.reserved)
+	return ex
+}
+
+func (ex *executor) newSlot(n uint32, special bool) *slot {
+	s := &slot{ex: ex, special: special, wake: make(chan struct{}, 1), every: 1, rng: n*2654435761 + 1}
+	s.cache.Init(&ex.nodes)
+	return s
+}
+
+func (ex *executor) all() []*slot { return *ex.slots.Load() }
+
+// now is the time since the System started, on the monotonic clock.
+func (ex *executor) now() time.Duration { return time.Since(ex.start) }
+
+// pushShared makes a runnable from anywhere.
+func (ex *executor) pushShared(a *cell) {
+	if a.flags.Load()&flagSystem != 0 && ex.seeded == nil {
+		ex.system.push(a)
+		ex.rouse(ex.reserved)
+		return
+	}
+	if ex.seeded != nil {
+		ex.seeded.push(a)
+		ex.wakeOne()
+		return
+	}
+	ex.shared.push(a)
+	ex.wakeOne()
+}
+
+// wakeOne wakes a resting worker, unless one is on its way already.
+func (ex *executor) wakeOne() {
+	if ex.nIdle.Load() == 0 || !ex.waking.CompareAndSwap(0, 1) {
+		return
+	}
+	ex.mu.Lock()
+	if len(ex.idle) == 0 {
+		ex.mu.Unlock()
+		ex.waking.Store(0)
+		return
+	}
+	s := ex.idle[len(ex.idle)-1]
+	ex.unrest(len(ex.idle) - 1)
+	ex.mu.Unlock()
+	s.wake <- struct{}{}
+}
+
+// unrest takes the i-th slot off the idle list. The caller holds mu.
+func (ex *executor) unrest(i int) {
+	ex.idle[i].status.Store(slotRunning)
+	ex.idle = slices.Delete(ex.idle, i, i+1)
+	ex.nIdle.Store(int32(len(ex.idle)))
+	ex.dog.busy()
+}
+
+// rouse wakes the reserved slot's worker if it rests.
+func (ex *executor) rouse(s *slot) {
+	ex.mu.Lock()
+	resting := s.status.Load() == slotIdle
+	if resting {
+		s.status.Store(slotRunning)
+		ex.dog.busy()
+	}
+	ex.mu.Unlock()
+	if resting {
+		s.wake <- struct{}{}
+	}
+}
+
+// find returns the slot's next actor, waiting for one if need be; nil means that the worker should go.
+func (s *slot) find() *cell {
+	ex := s.ex
+	woken := false
+	for {
+		if ex.surplus.Load() && ex.retire(s) {
+			return nil
+		}
+		a := s.search()
+		if woken {
+			woken = false
+			ex.waking.Store(0)
+			if a != nil && ex.anyWork(s) {
+				ex.wakeOne()
+			}
+		}
+		if a != nil {
+			return a
+		}
+		if !ex.rest(s) {
+			return nil
+		}
+		woken = s != ex.reserved
+	}
+}
+
+// search picks the next actor, stealing one if need be.
+func (s *slot) search() *cell {
+	ex := s.ex
+	switch {
+	case s == ex.reserved:
+		return ex.system.popOne()
+	case ex.seeded != nil:
+		return ex.seeded.pick()
+	}
+	if a := s.local(); a != nil {
+		return a
+	}
+	return s.steal()
+}
+
+// anyWork reports whether a resting worker would find something to do.
+func (ex *executor) anyWork(s *slot) bool {
+	if s == ex.reserved {
+		return ex.system.n.Load() > 0
+	}
+	if ex.seeded != nil {
+		return ex.seeded.hasWork()
+	}
+	if ex.shared.n.Load() > 0 {
+		return true
+	}
+	for _, v := range ex.all() {
+		if v == s || v.stalled() {
+			if v.hasWork() {
+				return true
+			}
+		} else if v.ringHasWork() {
+			return true
+		}
+	}
+	return false
+}
+
+// rest parks the slot's worker until it is woken. False means that the worker should go: the System closes, or there are
+// more slots than workers again.
+func (ex *executor) rest(s *slot) bool {
+	s.tally.parks++
+	s.flush()
+	ex.timers.poll(ex.now())
+	ex.mu.Lock()
+	if ex.closing || ex.retires(s) {
+		ex.leave(s)
+		ex.mu.Unlock()
+		return false
+	}
+	s.status.Store(slotIdle)
+	if s != ex.reserved {
+		ex.idle = append(ex.idle, s)
+		ex.nIdle.Store(int32(len(ex.idle)))
+	}
+	ex.mu.Unlock()
+	if ex.anyWork(s) && ex.stopResting(s) {
+		return true
+	}
+	ex.checkQuiet()
+	<-s.wake
+	s.lastNow = ex.now()
+	s.goNow, s.pollNow, s.turnNow = s.lastNow, s.lastNow, s.lastNow
+	s.beat.Store(int64(s.lastNow))
+	return true
+}
+
+// stopResting undoes rest unless somebody else just woke the slot.
+func (ex *executor) stopResting(s *slot) bool {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if s == ex.reserved {
+		return s.status.CompareAndSwap(slotIdle, slotRunning)
+	}
+	i := slices.Index(ex.idle, s)
+	if i < 0 {
+		return false
+	}
+	ex.unrest(i)
+	return true
+}
+
+// retires reports whether s is one slot too many. The caller holds mu.
+func (ex *executor) retires(s *slot) bool {
+	return s != ex.reserved && ex.live-ex.stuck > ex.workers
+}
+
+// retire lets a slot go in the middle of work.
+func (ex *executor) retire(s *slot) bool {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if !ex.retires(s) {
+		return false
+	}
+	s.flush()
+	ex.leave(s)
+	return true
+}
+
+// leave takes the slot out of the executor. The caller holds mu.
+func (ex *executor) leave(s *slot) {
+	for _, c := range s.resting {
+		ex.keepCarrier(c)
+	}
+	s.resting = nil
+	if s == ex.reserved || ex.closing {
+		return // its counters are still read where they are
+	}
+	if a := s.lifo.Swap(nil); a != nil {
+		ex.shared.push(a)
+	}
+	for a := s.popRing(); a != nil; a = s.popRing() {
+		ex.shared.push(a)
+	}
+	ex.live--
+	ex.surplus.Store(ex.live-ex.stuck > ex.workers)
+	rest := slices.DeleteFunc(slices.Clone(ex.all()), func(v *slot) bool { return v == s })
+	ex.slots.Store(&rest)
+	ex.sys.retired.add(&s.pub)
+}
+
+// checkQuiet tells those who wait for quiescence if nothing runs and nothing is runnable.
+func (ex *executor) checkQuiet() {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if len(ex.quiet) == 0 || !ex.isQuiet() {
+		return
+	}
+	for _, ch := range ex.quiet {
+		close(ch)
+	}
+	ex.quiet = nil
+}
+
+// isQuiet reports whether no actor runs, is runnable or blocks. The caller holds mu: while it does, nothing starts.
+func (ex *executor) isQuiet() bool {
+	if len(ex.idle) != ex.live || ex.nBlocked.Load() != 0 {
+		return false
+	}
+	if ex.reserved.status.Load() != slotIdle || ex.system.n.Load() != 0 || ex.shared.n.Load() != 0 {
+		return false
+	}
+	if ex.seeded != nil && ex.seeded.hasWork() {
+		return false
+	}
+	for _, s := range ex.all() {
+		if s.hasWork() {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *slot) ringHasWork() bool {
+	for i := range s.ring {
+		if s.ring[i].Load() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// close ends all workers and disposes of all resting carriers. No actor is left by then.
+func (ex *executor) close() {
+	ex.mu.Lock()
+	if ex.closing {
+		ex.mu.Unlock()
+		ex.wg.Wait()
+		return
+	}
+	ex.closing = true
+	idle := ex.idle
+	ex.idle = nil
+	ex.nIdle.Store(0)
+	if ex.reserved.status.Load() == slotIdle {
+		idle = append(slices.Clone(idle), ex.reserved)
+	}
+	ex.mu.Unlock()
+	for _, s := range idle {
+		s.wake <- struct{}{}
+	}
+	ex.dog.stop()
+	ex.timers.stop()
+	ex.wg.Wait()
+	for _, c := range ex.spareCa {
+		c.dispose()
+	}
+	ex.spareCa = nil
+}
+
+// keepCarrier stores a resting carrier for any slot, up to idleKeep for each worker; what comes beyond is disposed of.
+func (ex *executor) keepCarrier(c *carrier) {
+	ex.carried.Lock()
+	if len(ex.spareCa) < idleKeep*(ex.workers+1) {
+		ex.spareCa = append(ex.spareCa, c)
+		c = nil
+	}
+	ex.carried.Unlock()
+	if c != nil {
+		c.dispose()
+	}
+}
+
+func (ex *executor) spareCarrier() *carrier {
+	ex.carried.Lock()
+	defer ex.carried.Unlock()
+	n := len(ex.spareCa)
+	if n == 0 {
+		return nil
+	}
+	c := ex.spareCa[n-1]
+	ex.spareCa[n-1] = nil
+	ex.spareCa = ex.spareCa[:n-1]
+	return c
+}

@@ -1,0 +1,677 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Down tells that an actor has ended.
+type Down struct {
+	Ref    AnyRef
+	Reason Reason
+	Value  any // what the actor set with SetValue
+}
+
+// MonitorRef names one monitor, for Demonitor. It is comparable.
+type MonitorRef struct {
+	target AnyRef
+	id     uint64
+}
+
+// monitor is one actor's or goroutine's interest in the end of another actor.
+type monitor struct {
+	id    uint64
+	who   AnyRef         // the watching actor, or zero
+	adapt func(Down) any // turns the Down into who's message
+	call  func(Down)     // for Wait: called instead
+}
+
+// downMsg is a Down on its way through a mailbox.
+type downMsg struct {
+	down  Down
+	id    uint64 // 0 for a link's
+	adapt func(Down) any
+}
+
+// message makes the Down a message of the watcher's type, unless the watcher has demonitored meanwhile.
+func (d *downMsg) message(ctx *Context) any {
+	if d.id != 0 {
+		mu := ctx.sys.locks.of(ctx.cell.idx)
+		mu.Lock()
+		cold := ctx.cell.coldOf()
+		_, watching := cold.watches[d.id]
+		delete(cold.watches, d.id)
+		mu.Unlock()
+		if !watching {
+			return nil
+		}
+	}
+	return d.adapt(d.down)
+}
+
+// Monitor has the calling actor told, once, when target ends: adapt turns the Down into a message of the caller's own
+// type, in the caller's turn. The Down travels in order, behind what the target sent before it ended. If the target has
+// ended already the Down comes at once, with ReasonNoActor. Cost: one map entry on each side.
+func Monitor[M proto.Message](ctx *Context, target AnyRef, adapt func(Down) M) (MonitorRef, error) {
+	c := ctx.here()
+	if c == nil {
+		return MonitorRef{}, ctx.own()
+	}
+	if adapt == nil {
+		return MonitorRef{}, errors.New("actor: Monitor needs a function that makes a message of a Down")
+	}
+	return ctx.monitor(c.slot, target, func(d Down) any { return adapt(d) })
+}
+
+func (ctx *Context) monitor(s *slot, target AnyRef, adapt func(Down) any) (MonitorRef, error) {
+	if target.node == nil {
+		return MonitorRef{}, ErrNoActor
+	}
+	sys := ctx.sys
+	m := &monitor{id: sys.nextID.Add(1), who: ctx.Self(), adapt: adapt}
+	mu := sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	cold := ctx.cell.coldOf()
+	if cold.watches == nil {
+		cold.watches = make(map[uint64]AnyRef)
+	}
+	cold.watches[m.id] = target
+	mu.Unlock()
+	if !target.node.sys.watch(target, m) {
+		m.tell(s, Down{Ref: target, Reason: Reason{Kind: ReasonNoActor, Err: ErrNoActor}})
+	}
+	return MonitorRef{target, m.id}, nil
+}
+
+// watch registers m with target; false if target has ended.
+func (sys *System) watch(target AnyRef, m *monitor) bool {
+	a := sys.table.at(uint32(target.id))
+	if a == nil {
+		return false
+	}
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	if a.gen.Load() != uint32(target.id>>32) {
+		return false
+	}
+	cold := a.coldOf()
+	if cold.monitors == nil {
+		cold.monitors = make(map[uint64]*monitor)
+	}
+	cold.monitors[m.id] = m
+	return true
+}
+
+func (m *monitor) tell(s *slot, d Down) {
+	if m.call != nil {
+		m.call(d)
+		return
+	}
+	sys := m.who.node.sys
+	if s != nil && s.ex.sys != sys {
+		s = nil
+	}
+	_ = sys.post(s, m.who, &downMsg{down: d, id: m.id, adapt: m.adapt}) // the watcher may have ended: nobody is left to tell
+}
+
+// Demonitor ends a monitor: no Down of it arrives after Demonitor has returned, not even one that is queued already.
+func (ctx *Context) Demonitor(m MonitorRef) error {
+	if ctx.here() == nil {
+		return ctx.own()
+	}
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	if cold := ctx.cell.cold.Load(); cold != nil {
+		delete(cold.watches, m.id)
+	}
+	mu.Unlock()
+	m.target.unwatch(m.id)
+	return nil
+}
+
+func (r AnyRef) unwatch(id uint64) {
+	a := r.cell()
+	if a == nil {
+		return
+	}
+	mu := r.node.sys.locks.of(a.idx)
+	mu.Lock()
+	if cold := a.cold.Load(); cold != nil && a.gen.Load() == uint32(r.id>>32) {
+		delete(cold.monitors, id)
+	}
+	mu.Unlock()
+}
+
+// Link ties the calling actor and another together: when one ends abnormally the other ends too, with an *ExitError as its
+// reason, unless it traps exits. Linking to an actor that has ended already counts as its having ended with ReasonNoActor.
+func (ctx *Context) Link(other AnyRef) error {
+	c := ctx.here()
+	if c == nil {
+		return ctx.own()
+	}
+	if other.node == nil {
+		return ErrNoActor
+	}
+	if other == ctx.Self() {
+		return nil
+	}
+	ctx.Self().addLink(other)
+	if !other.addLink(ctx.Self()) {
+		ctx.Self().dropLink(other)
+		ctx.Self().linkDown(c.slot, Down{Ref: other, Reason: Reason{Kind: ReasonNoActor, Err: ErrNoActor}})
+	}
+	return nil
+}
+
+// Unlink undoes Link, on both sides.
+func (ctx *Context) Unlink(other AnyRef) error {
+	if ctx.here() == nil {
+		return ctx.own()
+	}
+	ctx.Self().dropLink(other)
+	other.dropLink(ctx.Self())
+	return nil
+}
+
+// TrapExit makes the ends of linked actors messages of the calling actor instead of its own end: adapt turns each Down into
+// a message of its type; normal ends are told too. A nil adapt ends the trapping.
+func TrapExit[M proto.Message](ctx *Context, adapt func(Down) M) error {
+	if ctx.here() == nil {
+		return ctx.own()
+	}
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	cold := ctx.cell.coldOf()
+	cold.trap = nil
+	if adapt != nil {
+		cold.trap = func(d Down) any { return adapt(d) }
+	}
+	return nil
+}
+
+func (r AnyRef) addLink(to AnyRef) bool {
+	a := r.cell()
+	if a == nil {
+		return false
+	}
+	mu := r.node.sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	if a.gen.Load() != uint32(r.id>>32) {
+		return false
+	}
+	cold := a.coldOf()
+	if cold.links == nil {
+		cold.links = make(map[AnyRef]struct{})
+	}
+	cold.links[to] = struct{}{}
+	return true
+}
+
+func (r AnyRef) dropLink(to AnyRef) bool {
+	a := r.cell()
+	if a == nil {
+		return false
+	}
+	mu := r.node.sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	cold := a.cold.Load()
+	if cold == nil || a.gen.Load() != uint32(r.id>>32) {
+		return false
+	}
+	_, linked := cold.links[to]
+	delete(cold.links, to)
+	return linked
+}
+
+// linkDown tells r that an actor linked to it has ended.
+func (r AnyRef) linkDown(s *slot, d Down) {
+	a := r.cell()
+	if a == nil {
+		return
+	}
+	sys := r.node.sys
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	var trap func(Down) any
+	if cold := a.cold.Load(); cold != nil {
+		trap = cold.trap
+	}
+	mu.Unlock()
+	switch {
+	case trap != nil:
+		_ = sys.post(s, r, &downMsg{down: d, adapt: trap})
+	case !d.Reason.Normal() || d.Reason.Kind == ReasonShutdown:
+		r.askStop(s, ctlStop, Reason{Kind: ReasonError, Err: &ExitError{d.Ref, d.Reason}})
+	}
+}
+
+// Stop asks the actor to come to an end, with a normal reason, and returns at once. The request overtakes messages: a handler
+// ends after the message in hand, a waiting behaviour gets ErrStopped from its wait and the loop over an inbox ends; what is
+// still queued becomes dead letters. Stopping an actor that has ended does nothing.
+func (r AnyRef) Stop() { r.askStop(nil, ctlStop, Reason{}) }
+
+// Shutdown is Stop with ReasonShutdown, as a supervisor stops its children.
+func (r AnyRef) Shutdown() { r.askStop(nil, ctlStop, Reason{Kind: ReasonShutdown}) }
+
+// Kill ends the actor at its next wait, or before its next message: its deferred functions run, its waits answer ErrKilled.
+// Code that neither waits nor returns cannot be killed; the watchdog works around it.
+func (r AnyRef) Kill() { r.askStop(nil, ctlKill, Reason{Kind: ReasonKilled, Err: ErrKilled}) }
+
+// Drain asks the actor to stop once it has handled everything that is in its mailbox now. It travels as a message: what is
+// sent after it becomes dead letters.
+func (r AnyRef) Drain() error {
+	if r.node == nil {
+		return ErrNoActor
+	}
+	return r.node.sys.post(nil, r, drainMsg{})
+}
+
+type drainMsg struct{}
+
+func (drainMsg) message(ctx *Context) any {
+	ctx.Self().askStop(ctx.here().slot, ctlStop, Reason{})
+	return nil
+}
+
+// Interrupt makes the actor's current wait, or its next one, return err. Interrupts queue up: one for each wait.
+func (r AnyRef) Interrupt(err error) error {
+	if err == nil {
+		return errors.New("actor: Interrupt needs an error to interrupt with")
+	}
+	a := r.cell()
+	if a == nil {
+		return ErrStopped
+	}
+	sys := r.node.sys
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	if a.gen.Load() != uint32(r.id>>32) {
+		mu.Unlock()
+		return ErrStopped
+	}
+	cold := a.coldOf()
+	cold.interrupts = append(cold.interrupts, &InterruptError{err})
+	a.ctl.Or(ctlInterrupt)
+	mu.Unlock()
+	sys.rouse(nil, a)
+	return nil
+}
+
+// InterruptError is what a wait returns that Interrupt ended. It unwraps to what Interrupt was given.
+type InterruptError struct{ Err error }
+
+// Error names the cause.
+func (e *InterruptError) Error() string { return "actor: interrupted: " + e.Err.Error() }
+
+// Unwrap returns what Interrupt was given.
+func (e *InterruptError) Unwrap() error { return e.Err }
+
+func (ctx *Context) takeInterrupt() error {
+	a := ctx.cell
+	mu := ctx.sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	cold := a.coldOf()
+	if len(cold.interrupts) == 0 {
+		a.ctl.And(^ctlInterrupt)
+		return nil
+	}
+	err := cold.interrupts[0]
+	cold.interrupts = cold.interrupts[1:]
+	if len(cold.interrupts) == 0 {
+		cold.interrupts = nil
+		a.ctl.And(^ctlInterrupt)
+	}
+	return err
+}
+
+// askStop records a request to end and wakes the actor for it. The first reason counts; a kill overrides it.
+func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
+	a := r.cell()
+	if a == nil {
+		return
+	}
+	sys := r.node.sys
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	if a.gen.Load() != uint32(r.id>>32) {
+		mu.Unlock()
+		return
+	}
+	cold := a.coldOf()
+	if cold.dying {
+		mu.Unlock()
+		if bit == ctlKill {
+			sys.stopChildren(s, a, true)
+		}
+		return
+	}
+	if a.ctl.Load()&ctlStop == 0 || bit == ctlKill {
+		cold.stop = why
+	}
+	a.ctl.Or(bit | ctlStop)
+	mu.Unlock()
+	if ctx := a.ctx.Load(); ctx != nil && ctx.id == r.id {
+		if ext := ctx.ext.Load(); ext != nil {
+			ext.cancel(ErrStopped)
+		}
+	}
+	sys.rouse(s, a)
+}
+
+// Stop makes the calling actor end normally once the message in hand is done.
+func (ctx *Context) Stop() { ctx.Self().Stop() }
+
+// SetValue sets what Wait and Down report as the actor's value. For the actor itself.
+func (ctx *Context) SetValue(v any) error {
+	if ctx.here() == nil {
+		return ctx.own()
+	}
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	ctx.cell.coldOf().value = v
+	mu.Unlock()
+	return nil
+}
+
+// Stopping reports whether the actor was asked to stop.
+func (ctx *Context) Stopping() bool { return ctx.cell.ctl.Load()&ctlStop != 0 && !ctx.ended.Load() }
+
+func (ctx *Context) stopReason() Reason {
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	return ctx.cell.coldOf().stop
+}
+
+// signals looks at what overtakes messages, between two of them.
+func (ctx *Context) signals() (Reason, bool) {
+	if ctx.cell.ctl.Load()&(ctlStop|ctlKill) == 0 {
+		return Reason{}, false
+	}
+	ctx.stopping = true
+	return ctx.stopReason(), true
+}
+
+// finish is the first stage of an actor's end, on its own carrier: it gives back what the actor holds and closes its mailbox.
+// The second stage follows at once, or when the last child has ended.
+func (c *carrier) finish(ctx *Context, why Reason) {
+	a, sys := ctx.cell, ctx.sys
+	if why.Err != nil || ctx.stopping {
+		c.conclude(ctx, why)
+	}
+	c.release(ctx)
+	if cold := a.cold.Load(); cold != nil && cold.opts.OnExit != nil {
+		ctx.cleaning = true
+		sys.guard("OnExit", func() { cold.opts.OnExit(ctx, why) })
+	}
+	ctx.ended.Store(true)
+	if ext := ctx.ext.Load(); ext != nil {
+		ext.cancel(ErrStopped)
+	}
+	exit := &ExitError{ctx.Self(), why}
+	c.closeMailbox(ctx, exit)
+	c.giveBack(ctx, exit)
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	children := a.nchild > 0
+	if children {
+		cold := a.coldOf()
+		cold.dying = true
+		cold.reason = why
+	}
+	mu.Unlock()
+	s := c.slot
+	c.ctx = nil
+	if children {
+		sys.stopChildren(s, a, why.Kind == ReasonKilled)
+		sys.childrenGone(s, a, ctx.id)
+		return
+	}
+	sys.finalize(s, a, why)
+}
+
+// conclude settles the message in hand of an actor that ends while it has one.
+func (c *carrier) conclude(ctx *Context, why Reason) {
+	if !c.busy || why.Normal() {
+		return
+	}
+	exit := &ExitError{ctx.Self(), why}
+	dead := DeadFailed
+	if why.Kind == ReasonPanic {
+		dead = DeadPanic
+	}
+	env := c.env
+	if !ctx.answers {
+		env.call = nil
+	}
+	c.env = env
+	c.refuse(ctx, dead, exit)
+}
+
+func (c *carrier) closeMailbox(ctx *Context, exit *ExitError) {
+	a, sys, s := ctx.cell, ctx.sys, c.slot
+	gen := uint32(ctx.id >> 32)
+	dead := func(env envelope) {
+		if _, ok := env.msg.(adapter); ok {
+			s.tally.handled++ // a Down or a timer's tick that nobody is left to hear
+			return
+		}
+		to := ctx.Self()
+		if env.gen != gen {
+			to.id = uint64(env.gen)<<32 | uint64(a.idx)
+		}
+		sys.deadLetter(s, to, env, DeadStopped, exit)
+	}
+	cold := a.cold.Load()
+	if cold != nil {
+		if cold.skipped != nil {
+			for _, env := range *cold.skipped {
+				dead(env)
+			}
+			cold.skipped = nil
+		}
+		for _, env := range cold.stash {
+			dead(env)
+		}
+		cold.stash = nil
+	}
+	if a.flags.Load()&flagQueue != 0 {
+		cold.queue.Close(dead)
+		return
+	}
+	a.box.Close(&s.cache, dead)
+}
+
+// giveBack releases what a dead incarnation held: its calls, monitors, timers, locks.
+func (c *carrier) giveBack(ctx *Context, exit *ExitError) {
+	a, sys := ctx.cell, ctx.sys
+	cold := a.cold.Load()
+	if cold == nil {
+		return
+	}
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	open, watches, timers, held := cold.open, cold.watches, cold.timers, cold.held
+	cold.open, cold.watches, cold.timers, cold.held, cold.interrupts = nil, nil, nil, nil, nil
+	mu.Unlock()
+	for ref := range open {
+		ref.c.fail(c.slot, ref.seq, exit)
+	}
+	for id, target := range watches {
+		target.unwatch(id)
+	}
+	for t := range timers {
+		t.Cancel()
+	}
+	for h := range held {
+		h.abandon(ctx.Self())
+	}
+}
+
+func (sys *System) stopChildren(s *slot, a *cell, kill bool) {
+	for _, child := range sys.childrenOf(a) {
+		if kill {
+			child.askStop(s, ctlKill, Reason{Kind: ReasonKilled, Err: ErrKilled})
+			continue
+		}
+		child.askStop(s, ctlStop, Reason{Kind: ReasonShutdown})
+	}
+}
+
+// childrenOf lists the living children, youngest first.
+func (sys *System) childrenOf(a *cell) []AnyRef {
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	refs := make([]AnyRef, 0, a.nchild)
+	for i := a.child; i != 0; {
+		b := sys.table.at(i - 1)
+		refs = append(refs, AnyRef{sys.node, uint64(b.gen.Load())<<32 | uint64(b.idx)})
+		i = b.older
+	}
+	return refs
+}
+
+// Children lists the actor's living children, youngest first.
+func (ctx *Context) Children() []AnyRef {
+	if ctx.ended.Load() {
+		return nil
+	}
+	return ctx.sys.childrenOf(ctx.cell)
+}
+
+// childrenGone runs the second stage of a dying actor's end once no child is left.
+func (sys *System) childrenGone(s *slot, a *cell, id uint64) {
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	cold := a.cold.Load()
+	if cold == nil || !cold.dying || a.nchild > 0 || a.gen.Load() != uint32(id>>32) {
+		mu.Unlock()
+		return
+	}
+	cold.dying = false
+	why := cold.reason
+	mu.Unlock()
+	sys.finalize(s, a, why)
+}
+
+// finalize is the second stage: the name is freed, then those who watch are told, then the cell.
+func (sys *System) finalize(s *slot, a *cell, why Reason) {
+	flags := a.flags.Load()
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	gen := a.gen.Load()
+	self := AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}
+	cold := a.cold.Load()
+	a.last = gen
+	a.gen.Store(0)
+	a.ctx.Store(nil)
+	a.beh = nil
+	a.cold.Store(nil)
+	var monitors map[uint64]*monitor
+	var links map[AnyRef]struct{}
+	down := Down{Ref: self, Reason: why}
+	if cold != nil {
+		monitors, links = cold.monitors, cold.links
+		down.Value = cold.value
+	}
+	parent := a.parent
+	a.parent = 0
+	if why.Kind != ReasonNormal || down.Value != nil {
+		a.tomb = &Down{Ref: self, Reason: why, Value: down.Value}
+	}
+	mu.Unlock()
+	if flags&flagNamed != 0 {
+		sys.names.Delete(cold.name)
+	}
+	s.tally.ended[why.Kind]++
+	for _, id := range slices.Sorted(maps.Keys(monitors)) {
+		monitors[id].tell(s, down)
+	}
+	for other := range links {
+		if other.dropLink(self) {
+			other.linkDown(s, down)
+		}
+	}
+	if !why.Normal() && len(monitors) == 0 && len(links) == 0 {
+		sys.log.Warn("actor ended", "actor", self.String(), "name", nameOf(cold), "reason", why.String())
+	}
+	if parent != 0 {
+		sys.childEnded(s, parent, a)
+	}
+	sys.table.release(a)
+	sys.ended(flags)
+}
+
+func nameOf(c *cold) string {
+	if c == nil {
+		return ""
+	}
+	return c.name
+}
+
+// childEnded takes a out of its parent's family.
+func (sys *System) childEnded(s *slot, parent uint64, a *cell) {
+	p := sys.table.at(uint32(parent))
+	mu := sys.locks.of(p.idx)
+	mu.Lock()
+	if a.younger != 0 {
+		sys.table.at(a.younger - 1).older = a.older
+	} else {
+		p.child = a.older
+	}
+	if a.older != 0 {
+		sys.table.at(a.older - 1).younger = a.younger
+	}
+	a.older, a.younger = 0, 0
+	p.nchild--
+	last := p.nchild == 0
+	mu.Unlock()
+	if last {
+		sys.childrenGone(s, p, parent)
+	}
+}
+
+func (sys *System) adopt(p, a *cell, parent uint64) {
+	mu := sys.locks.of(p.idx)
+	mu.Lock()
+	a.parent = parent
+	a.older, a.younger = p.child, 0
+	if p.child != 0 {
+		sys.table.at(p.child - 1).younger = a.idx + 1
+	}
+	p.child = a.idx + 1
+	p.nchild++
+	mu.Unlock()
+}
+
+// guard runs user code that has no actor to die: a panic is logged.
+func (sys *System) guard(what string, f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			sys.log.Error("panic in "+what, "panic", fmt.Sprint(v), "stack", newPanicError(v).Stack())
+		}
+	}()
+	f()
+}
+
+// setHeld lets the end of the actor find the messages that Select has passed over.
+func (ctx *Context) setHeld(list *[]envelope) {
+	cold := ctx.cell.cold.Load()
+	if cold != nil && cold.skipped == list {
+		return
+	}
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	ctx.cell.coldOf().skipped = list
+	mu.Unlock()
+}

@@ -1,0 +1,67 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ReasonKind says in which way an actor ended.
+type ReasonKind uint8
+
+// The ways in which an actor ends.
+const (
+	ReasonNormal   ReasonKind = iota // its behaviour returned nil, or it stopped itself or was stopped by Stop
+	ReasonShutdown                   // its parent, supervisor or System stopped it
+	ReasonError                      // its behaviour returned an error, or an actor that it is linked to ended abnormally
+	ReasonPanic                      // its behaviour panicked
+	ReasonKilled                     // Kill
+	ReasonNoActor                    // it had ended, or never lived, when it was asked about
+	reasonKinds
+)
+
+// String names the kind in lower case, as metrics do.
+func (k ReasonKind) String() string {
+	names := [reasonKinds]string{"normal", "shutdown", "error", "panic", "killed", "no_actor"}
+	if k < reasonKinds {
+		return names[k]
+	}
+	return "unknown"
+}
+
+// Reason is why an actor ended. The zero value is a normal end.
+type Reason struct {
+	Kind ReasonKind
+	Err  error // nil for a normal end; a *PanicError for a panic
+}
+
+// Normal reports whether the end was an orderly one: normal or shutdown.
+func (r Reason) Normal() bool { return r.Kind <= ReasonShutdown }
+
+// String renders the reason for logs.
+func (r Reason) String() string {
+	if r.Err == nil {
+		return r.Kind.String()
+	}
+	return r.Kind.String() + ": " + r.Err.Error()
+}
+
+// ExitError is how a failed actor looks to those who depend on it: its callers, those who Wait for it, those linked to it.
+type ExitError struct {
+	Ref    AnyRef // who ended
+	Reason Reason // why
+}
+
+// Error names the actor and why it ended.
+func (e *ExitError) Error() string { return fmt.Sprintf("%v ended: %v", e.Ref, e.Reason) }
+
+// Unwrap returns what the actor ended with.
+func (e *ExitError) Unwrap() error { return e.Reason.Err }
+
+// Is makes errors.Is(err, ErrStopped) true: an actor that ended has stopped.
+func (e *ExitError) Is(target error) bool { return target == ErrStopped }
+
+// ErrKilled is the reason of an actor that Kill ended, and what its deferred functions get when they try to wait.
+var ErrKilled = errors.New("actor: killed")
+
+// ErrGoexit is the reason of an actor whose behaviour called runtime.Goexit, as t.Fatal does.
+var ErrGoexit = errors.New("actor: the behaviour called runtime.Goexit")

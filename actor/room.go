@@ -1,0 +1,92 @@
+package actor
+
+import (
+	"context"
+
+	"github.com/greenroom-go/greenroom/mailbox"
+)
+
+// awaitRoom waits for a place in a full mailbox whose policy is Suspend: an actor suspends, any other goroutine blocks.
+func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env envelope) error {
+	w, err := enter(ctx)
+	defer w.leave()
+	if err != nil {
+		return err
+	}
+	if w.c != nil {
+		return w.awaitRoom(sys, a, q, env)
+	}
+	done := make(chan mailbox.Outcome, 1)
+	place := &mailbox.Waiter[envelope]{Elem: env, Ready: func(o mailbox.Outcome) { done <- o }}
+	if out, waiting := q.Await(place); !waiting {
+		return sys.roomOutcome(nil, a, out)
+	}
+	select {
+	case out := <-done:
+		return sys.roomOutcome(nil, a, out)
+	case <-ctx.Done():
+		if q.Cancel(place) {
+			return sys.refused(nil, ctx.Err())
+		}
+		return sys.roomOutcome(nil, a, <-done)
+	}
+}
+
+// roomOutcome settles a message that was admitted to, or refused by, a mailbox after a wait.
+func (sys *System) roomOutcome(s *slot, a *cell, out mailbox.Outcome) error {
+	switch out {
+	case mailbox.Wake:
+		sys.accepted(s)
+		sys.schedule(s, a)
+	case mailbox.Queued:
+		sys.accepted(s)
+	case mailbox.Full:
+		return sys.refused(s, ErrFull)
+	default:
+		return sys.refused(s, ErrStopped)
+	}
+	return nil
+}
+
+func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) error {
+	c := w.c
+	self, me := w.ctx.cell, w.ctx.sys
+	to := AnyRef{sys.node, uint64(env.gen)<<32 | uint64(a.idx)}
+	call := env.call != nil && env.call == &c.call // the edge of a Call stands already
+	if !call {
+		c.edge.set(w.ctx.Self(), to)
+		defer c.edge.clear()
+	}
+	if err := w.ctx.deadlock(c, to); err != nil {
+		return sys.refused(c.slot, err)
+	}
+	got := make(chan mailbox.Outcome, 1)
+	place := &mailbox.Waiter[envelope]{Elem: env, Ready: func(o mailbox.Outcome) {
+		got <- o
+		me.rouse(nil, self)
+	}}
+	if out, waiting := q.Await(place); !waiting {
+		return sys.roomOutcome(c.slot, a, out)
+	}
+	defer func() {
+		if !c.dying {
+			return
+		}
+		if !q.Cancel(place) { // killed while waiting: the message is in after all
+			_ = sys.roomOutcome(nil, a, <-got)
+		}
+	}()
+	for {
+		select {
+		case out := <-got:
+			return sys.roomOutcome(c.slot, a, out)
+		default:
+		}
+		if err := w.sleep(waitPark); err != nil {
+			if q.Cancel(place) {
+				return sys.refused(c.slot, err)
+			}
+			return sys.roomOutcome(c.slot, a, <-got)
+		}
+	}
+}

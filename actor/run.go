@@ -1,0 +1,238 @@
+package actor
+
+// Hot path. Per message: 0 allocs, no lock, no fmt, no reflect; held by TestSendAllocs.
+
+import (
+	"errors"
+	"time"
+)
+
+// envelope is a message on its way.
+type envelope struct {
+	msg  any    // a proto.Message, or an adapter that becomes one at the receiver
+	call *call  // whom to answer, nil for a plain send
+	gen  uint32 // the incarnation that it is meant for
+	seq  uint32 // of call
+	at   uint32 // microseconds since the System started, 0 if not sampled
+	_    uint32
+}
+
+// adapter is something other than a user's message that travels in a mailbox and becomes a message at its turn.
+type adapter interface{ message(ctx *Context) any }
+
+// runTurn runs a for one turn, on this carrier.
+func (c *carrier) runTurn(a *cell) {
+	ctx := a.ctx.Load()
+	if ctx == nil {
+		ctx = c.slot.ex.sys.newContext(a)
+	}
+	if ctx.car.Load() != c {
+		ctx.car.Store(c)
+	}
+	c.ctx = ctx
+	c.play(ctx, a)
+	if c.end != nil {
+		r := *c.end
+		c.end = nil
+		c.finish(ctx, r)
+	}
+}
+
+// play runs user code under the protection of caught.
+func (c *carrier) play(ctx *Context, a *cell) {
+	defer c.caught()
+	if !ctx.begun {
+		ctx.begun = true
+		if !c.begin(ctx, a) {
+			return
+		}
+	}
+	if a.flags.Load()&flagRoutine != 0 {
+		c.turn = true
+		_, err := a.beh.handle(ctx, nil)
+		c.turn = false
+		c.routineEnds(ctx, err)
+		return
+	}
+	c.messages(ctx, a)
+}
+
+func (c *carrier) begin(ctx *Context, a *cell) bool {
+	if a.ctl.Load() != 0 {
+		if r, ends := ctx.signals(); ends {
+			c.endWith(r)
+			return false
+		}
+	}
+	c.turn = true
+	err := a.beh.begin(ctx)
+	if err == nil {
+		if cold := a.cold.Load(); cold != nil && cold.opts.OnStart != nil {
+			err = cold.opts.OnStart(ctx)
+		}
+	}
+	c.turn = false
+	if err != nil {
+		c.endWith(ctx.reasonOf(err))
+		return false
+	}
+	return true
+}
+
+// messages handles what is in the mailbox until it is empty, the budget is spent or the actor ends.
+func (c *carrier) messages(ctx *Context, a *cell) {
+	gen := uint32(ctx.id >> 32)
+	beh := a.beh
+	for budget := turnBudget; ; {
+		if a.ctl.Load() != 0 {
+			if r, ends := ctx.signals(); ends {
+				c.endWith(r)
+				return
+			}
+		}
+		s := c.slot
+		env, ok := a.pop(s)
+		if !ok {
+			if a.idle() {
+				if a.ctl.Load()&ctlTurn != 0 && a.wake() {
+					s.push(a)
+				}
+				return
+			}
+			continue
+		}
+		if !c.take(ctx, env, gen) {
+			continue
+		}
+		c.turn = true
+		ok, err := beh.handle(ctx, c.env.msg)
+		c.turn = false
+		if !ok {
+			c.refuse(ctx, DeadWrongType, nil)
+			continue
+		}
+		if err != nil {
+			c.endWith(ctx.reasonOf(err))
+			return
+		}
+		c.release(ctx)
+		if ctx.changed {
+			ctx.changed = false
+			beh = a.beh
+		}
+		c.slot.spend()
+		if budget--; budget <= 0 {
+			c.slot.pushBack(a)
+			return
+		}
+	}
+}
+
+// take makes env the message in hand; false if it turned out to be none for this actor.
+func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
+	s := c.slot
+	if env.at != 0 {
+		s.latency(env.at)
+	}
+	if env.gen != gen {
+		ctx.sys.deadLetter(s, AnyRef{ctx.sys.node, uint64(env.gen)<<32 | uint64(ctx.cell.idx)}, env, DeadStopped, nil)
+		return false
+	}
+	c.env = env
+	c.busy = true
+	if env.call != nil {
+		if !env.call.taken(env.seq, ctx) {
+			c.refuse(ctx, DeadExpired, nil)
+			return false
+		}
+		ctx.answers = true
+	}
+	if ad, ok := env.msg.(adapter); ok {
+		c.turn = true
+		m := ad.message(ctx)
+		c.turn = false
+		if m == nil {
+			c.release(ctx)
+			return false
+		}
+		c.env.msg = m
+	}
+	return true
+}
+
+// release ends the message in hand: it was handled.
+func (c *carrier) release(ctx *Context) {
+	if !c.busy {
+		return
+	}
+	c.busy = false
+	c.slot.tally.handled++
+	if ctx.answers {
+		ctx.answers = false
+		c.env.call.fail(c.slot, c.env.seq, ErrNoReply)
+	}
+	if ctx.scoped {
+		ctx.endMessage()
+	}
+	c.env = envelope{}
+}
+
+// refuse ends the message in hand without its having been handled.
+func (c *carrier) refuse(ctx *Context, why DeadReason, cause error) {
+	if !c.busy {
+		return
+	}
+	c.busy = false
+	env := c.env
+	c.env = envelope{}
+	ctx.answers = false
+	if ctx.scoped {
+		ctx.endMessage()
+	}
+	ctx.sys.deadLetter(c.slot, ctx.Self(), env, why, cause)
+}
+
+// caught is deferred around user code: a panic becomes the actor's exit reason.
+func (c *carrier) caught() {
+	if !c.turn {
+		return
+	}
+	v := recover()
+	if v == nil {
+		return // Goexit: unwind does the rest
+	}
+	c.turn = false
+	c.block = false
+	err := newPanicError(v)
+	c.endWith(Reason{Kind: ReasonPanic, Err: err})
+}
+
+func (c *carrier) endWith(r Reason) { c.end = &r }
+
+func (c *carrier) routineEnds(ctx *Context, err error) {
+	r := Reason{}
+	if err != nil {
+		r = ctx.reasonOf(err)
+	} else if ctx.stopping {
+		r = ctx.stopReason()
+	}
+	c.endWith(r)
+}
+
+// reasonOf turns the error that a behaviour returned into an exit reason.
+func (ctx *Context) reasonOf(err error) Reason {
+	if ctx.stopping && errors.Is(err, ErrStopped) {
+		return ctx.stopReason()
+	}
+	var exit *ExitError
+	if ctx.linkExit != nil && errors.As(err, &exit) && exit == ctx.linkExit {
+		return Reason{Kind: ReasonError, Err: err}
+	}
+	return Reason{Kind: ReasonError, Err: err}
+}
+
+// latency notes how long a sampled message waited.
+func (s *slot) latency(at uint32) {
+	now := uint32(s.ex.now() / time.Microsecond)
+	s.ex.sys.metrics.latency.observe(uint64(now - at))
+}

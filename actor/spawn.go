@@ -1,0 +1,323 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/greenroom-go/greenroom/mailbox"
+)
+
+// ErrNilBehaviour answers a Spawn or Become with a zero Behaviour or a nil function.
+var ErrNilBehaviour = errors.New("actor: the behaviour is nil: make one with Handler, Stateful or Routine")
+
+// ErrNameTaken answers a Spawn with a name that a living actor has.
+var ErrNameTaken = errors.New("actor: the name is taken by a living actor")
+
+// Options say what is particular about one actor. The zero value is an unnamed actor with an unbounded mailbox.
+type Options struct {
+	// Name finds the actor with System.Lookup. Empty means none. A name is unique among the living.
+	Name string
+	// Daemon actors do not keep System.Join waiting.
+	Daemon bool
+	// System actors run on a reserved slot, which user load never delays. They must be brief.
+	System bool
+	// Mailbox bounds or orders the mailbox. The zero value is unbounded, first in first out.
+	Mailbox Mailbox
+	// OnStart runs in the actor before its first message, or before its routine starts. An error ends the actor with it.
+	OnStart func(ctx *Context) error
+	// OnExit runs in the actor when it ends, whatever the reason. It may still send, and wait within ctx.Cleanup.
+	OnExit func(ctx *Context, why Reason)
+}
+
+// Mailbox says how an actor's mailbox is bounded and ordered. Only one of Capacity with Overflow, or Priority, may be set.
+type Mailbox struct {
+	// Capacity bounds the mailbox to so many messages. 0 means unbounded.
+	Capacity int
+	// Overflow says what happens to a message that finds a bounded mailbox full.
+	Overflow mailbox.Overflow
+	// Priority orders the mailbox: higher first, equal ones in the order they came.
+	Priority func(m proto.Message) int
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Mailbox.Capacity < 0:
+		return fmt.Errorf("actor: a mailbox capacity of %d: use 0 for an unbounded mailbox or a positive number", o.Mailbox.Capacity)
+	case o.Mailbox.Capacity == 0 && o.Mailbox.Overflow != 0:
+		return fmt.Errorf("actor: an overflow policy (%v) needs a mailbox capacity", o.Mailbox.Overflow)
+	case o.Mailbox.Overflow > mailbox.DropOldest:
+		return fmt.Errorf("actor: unknown overflow policy %d", o.Mailbox.Overflow)
+	case o.Mailbox.Priority != nil && o.Mailbox.Overflow != mailbox.Reject:
+		return fmt.Errorf("actor: a priority mailbox that is full rejects: the policy %v is for unordered ones", o.Mailbox.Overflow)
+	}
+	return nil
+}
+
+func (o Options) plain() bool {
+	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil
+}
+
+// Spawner is where actors are spawned from: a *System, or a *Context, whose actor becomes the parent.
+type Spawner interface {
+	spawner() (*System, *Context)
+}
+
+func (sys *System) spawner() (*System, *Context)  { return sys, nil }
+func (ctx *Context) spawner() (*System, *Context) { return ctx.sys, ctx }
+
+// Spawn starts an actor and returns its address; at most one Options may be given. From a Context the actor is a child: it
+// ends before its parent's end is told to anybody. A handler's code runs when its first message comes, a routine's at once.
+// Errors: ErrNilBehaviour, ErrNameTaken, ErrStopped (the System or the parent is stopping), ErrForeignGoroutine, ErrEnded, or
+// one that says what is wrong with the options.
+// Cost: BenchmarkSpawn; no allocation for a handler with zero options.
+func Spawn[M proto.Message](from Spawner, b Behaviour[M], o ...Options) (Ref[M], error) {
+	r, err := spawn(from, b.b, o, nil)
+	return Ref[M]{r}, err
+}
+
+// SpawnMonitor is Spawn from an actor together with Monitor, so that no end is missed however early.
+func SpawnMonitor[W, M proto.Message](ctx *Context, b Behaviour[M], adapt func(Down) W, o ...Options) (Ref[M], MonitorRef, error) {
+	if adapt == nil {
+		return Ref[M]{}, MonitorRef{}, errors.New("actor: SpawnMonitor needs a function that makes a message of a Down")
+	}
+	id := ctx.sys.nextID.Add(1)
+	m := &monitor{id: id, who: ctx.Self(), adapt: func(d Down) any { return adapt(d) }}
+	r, err := spawn(ctx, b.b, o, m)
+	return Ref[M]{r}, MonitorRef{r, id}, err
+}
+
+// MustSpawn is Spawn for programs and tests that cannot go on without the actor: it panics on an error.
+func MustSpawn[M proto.Message](from Spawner, b Behaviour[M], o ...Options) Ref[M] {
+	r, err := Spawn(from, b, o...)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func spawn(from Spawner, b behaviour, opts []Options, m *monitor) (AnyRef, error) {
+	sys, ctx := from.spawner()
+	if b == nil {
+		return AnyRef{}, ErrNilBehaviour
+	}
+	var s *slot
+	if ctx != nil {
+		c := ctx.here()
+		if c == nil {
+			return AnyRef{}, ctx.own()
+		}
+		if ctx.cell.ctl.Load()&ctlStop != 0 {
+			return AnyRef{}, ErrStopped
+		}
+		s = c.slot
+	}
+	var o Options
+	if len(opts) > 0 {
+		o = opts[0]
+		if err := o.check(); err != nil {
+			return AnyRef{}, err
+		}
+	}
+	if len(opts) > 1 {
+		return AnyRef{}, errors.New("actor: more than one Options")
+	}
+	if sys.stopping.Load() {
+		return AnyRef{}, ErrStopped
+	}
+	return sys.place(s, ctx, b, &o, m)
+}
+
+// place puts a checked spawn into a cell.
+func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *monitor) (AnyRef, error) {
+	a := sys.table.alloc()
+	gen := a.last + 1
+	if gen == 0 {
+		gen = 1
+	}
+	self := AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}
+	if o.Name != "" {
+		if _, taken := sys.names.LoadOrStore(o.Name, self); taken {
+			sys.table.release(a)
+			return AnyRef{}, fmt.Errorf("actor: spawn %q: %w", o.Name, ErrNameTaken)
+		}
+	}
+	flags := sys.prepare(a, b, o)
+	runs := flags&flagRoutine != 0 || o.OnStart != nil
+	if m != nil {
+		a.coldOf().monitors = map[uint64]*monitor{m.id: m}
+		parent.note(m.id, self)
+	}
+	sys.born(flags)
+	if parent != nil {
+		sys.adopt(parent.cell, a, parent.id)
+	}
+	if flags&flagQueue == 0 {
+		a.box.Reopen(runs)
+	} else if runs {
+		a.cold.Load().queue.Wake()
+	}
+	a.gen.Store(gen)
+	if s != nil {
+		s.tally.spawned++
+	} else {
+		sys.outside.spawned.Add(1)
+	}
+	if runs {
+		sys.schedule(s, a)
+	}
+	if sys.stopping.Load() {
+		self.Shutdown() // Stop may have looked at this cell before it was filled
+	}
+	return self, nil
+}
+
+func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
+	var flags uint32
+	if o.Daemon {
+		flags |= flagDaemon
+	}
+	if o.System {
+		flags |= flagSystem | flagDaemon
+	}
+	if b.routine() {
+		flags |= flagRoutine
+	}
+	if o.Name != "" {
+		flags |= flagNamed
+	}
+	a.beh = b
+	a.tomb = nil
+	if a.ctl.Load() != 0 {
+		a.ctl.Store(0)
+	}
+	if a.park.Load() != parkRunning {
+		a.park.Store(parkRunning)
+	}
+	if !o.plain() {
+		cold := &cold{name: o.Name, opts: *o, queue: newQueue(o.Mailbox)}
+		if cold.queue != nil {
+			flags |= flagQueue
+		}
+		a.cold.Store(cold)
+	}
+	if a.flags.Load() != flags {
+		a.flags.Store(flags)
+	}
+	return flags
+}
+
+func (ctx *Context) note(id uint64, target AnyRef) {
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	cold := ctx.cell.coldOf()
+	if cold.watches == nil {
+		cold.watches = make(map[uint64]AnyRef)
+	}
+	cold.watches[id] = target
+	mu.Unlock()
+}
+
+// Lookup returns the living actor of that name. Cost: one map load without a lock.
+func (sys *System) Lookup(name string) (AnyRef, bool) {
+	r, ok := sys.names.Load(name)
+	if !ok || !r.Alive() {
+		return AnyRef{}, false
+	}
+	return r, true
+}
+
+// queue is a mailbox other than the plain one.
+type queue interface {
+	Pop() (envelope, bool)
+	Unpop(envelope)
+	Idle() bool
+	Wake() bool
+	Len() int
+	Close(func(envelope))
+	push(env envelope) (mailbox.Outcome, envelope, bool)
+}
+
+type boundedQueue struct{ *mailbox.Bounded[envelope] }
+
+func (q boundedQueue) push(env envelope) (mailbox.Outcome, envelope, bool) { return q.Push(env) }
+
+type priorityQueue struct{ *mailbox.Priority[envelope] }
+
+func (q priorityQueue) push(env envelope) (mailbox.Outcome, envelope, bool) {
+	return q.Push(env), envelope{}, false
+}
+
+func newQueue(m Mailbox) queue {
+	switch {
+	case m.Priority != nil:
+		q, err := mailbox.NewPriority(func(env envelope) int {
+			if msg, ok := env.msg.(proto.Message); ok {
+				return m.Priority(msg)
+			}
+			return 0
+		}, m.Capacity)
+		if err == nil {
+			return priorityQueue{q}
+		}
+	case m.Capacity > 0:
+		q, err := mailbox.NewBounded[envelope](m.Capacity, m.Overflow)
+		if err == nil {
+			return boundedQueue{q}
+		}
+	}
+	return nil
+}
+
+// sendToQueue is send for a mailbox that is bounded or ordered. s is the caller's slot or nil; ctx is nil for the System.
+func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelope) error {
+	cold := a.cold.Load()
+	if cold == nil || cold.queue == nil {
+		return sys.refused(s, ErrStopped)
+	}
+	out, oldest, evicted := cold.queue.push(env)
+	if evicted {
+		to := AnyRef{sys.node, uint64(oldest.gen)<<32 | uint64(a.idx)}
+		sys.accepted(s)
+		sys.deadLetter(s, to, oldest, DeadOverflow, nil)
+	}
+	switch out {
+	case mailbox.Wake:
+		sys.schedule(s, a)
+	case mailbox.Closed:
+		return sys.refused(s, ErrStopped)
+	case mailbox.Dropped:
+		sys.accepted(s)
+		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen)<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
+		return nil
+	case mailbox.Full:
+		q, bounded := cold.queue.(boundedQueue)
+		if ctx == nil || !bounded || cold.opts.Mailbox.Overflow != mailbox.Suspend {
+			return sys.refused(s, ErrFull)
+		}
+		return sys.awaitRoom(ctx, a, q, env)
+	}
+	if !evicted {
+		sys.accepted(s)
+	}
+	return nil
+}
+
+func (sys *System) accepted(s *slot) {
+	if s != nil {
+		s.tally.sent++
+		return
+	}
+	sys.outside.sent.Add(1)
+}
+
+func (sys *System) refused(s *slot, err error) error {
+	if s != nil {
+		s.tally.returned++
+	} else {
+		sys.outside.returned.Add(1)
+	}
+	return err
+}

@@ -1,0 +1,173 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// resumption is what Resume leaves for Suspend. It is guarded by the cell's lock.
+type resumption struct {
+	waiting bool
+	given   bool
+	value   any
+}
+
+// ErrNotSuspended answers Resume where nobody is suspended.
+var ErrNotSuspended = errors.New("actor: the actor is not suspended")
+
+// Suspend waits for Resume under ctx, which is the actor's Context or derives from it, and returns the value that Resume was
+// given. Messages do not end it; they queue up.
+func (c *Context) Suspend(ctx context.Context) (any, error) {
+	w, err := enter(ctx)
+	if err == nil && w.ctx != c {
+		err = ErrForeignGoroutine
+	}
+	if err != nil {
+		w.leave()
+		return nil, err
+	}
+	mu := c.sys.locks.of(c.cell.idx)
+	mu.Lock()
+	c.cell.coldOf().resume = resumption{waiting: true}
+	mu.Unlock()
+	defer w.leave()
+	for {
+		if v, ok := c.resumed(false); ok {
+			return v, nil
+		}
+		if err := w.sleep(waitPark); err != nil {
+			if v, ok := c.resumed(true); ok {
+				return v, nil
+			}
+			return nil, err
+		}
+	}
+}
+
+// SuspendFor is Suspend that returns alarm, and no error, when nobody has resumed the actor after d.
+func (c *Context) SuspendFor(d time.Duration, alarm any) (any, error) {
+	if d <= 0 {
+		return alarm, nil
+	}
+	l, cancel := c.WithTimeout(d)
+	defer cancel()
+	v, err := c.Suspend(l)
+	if errors.Is(err, context.DeadlineExceeded) && l.Err() != nil {
+		return alarm, nil
+	}
+	return v, err
+}
+
+// resumed takes the value that was given; giveUp ends the wait otherwise.
+func (c *Context) resumed(giveUp bool) (any, bool) {
+	mu := c.sys.locks.of(c.cell.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	cold := c.cell.coldOf()
+	if !cold.resume.given {
+		if giveUp {
+			cold.resume = resumption{}
+		}
+		return nil, false
+	}
+	v := cold.resume.value
+	cold.resume = resumption{}
+	return v, true
+}
+
+// Resume ends the actor's Suspend, which returns v. It wakes nothing but a Suspend: ErrNotSuspended if the actor waits for
+// something else, or does not wait, or was resumed already.
+func (r AnyRef) Resume(v any) error {
+	a := r.cell()
+	if a == nil {
+		return ErrStopped
+	}
+	sys := r.node.sys
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	cold := a.cold.Load()
+	if cold == nil || a.gen.Load() != uint32(r.id>>32) || !cold.resume.waiting || cold.resume.given {
+		mu.Unlock()
+		return ErrNotSuspended
+	}
+	cold.resume.given, cold.resume.value = true, v
+	mu.Unlock()
+	if a.unpark() {
+		sys.schedule(nil, a)
+	}
+	return nil
+}
+
+// Wait waits under ctx for the actor to end and returns the value that it set. From an actor it suspends, holding no slot;
+// from any other goroutine it blocks. The error is nil after an orderly end, *ExitError after any other, ErrNoActor if the
+// actor ended so long ago that its end is forgotten (4,096 later ones are remembered), or ctx's own.
+func (r AnyRef) Wait(ctx context.Context) (any, error) {
+	if r.node == nil {
+		return nil, ErrNoActor
+	}
+	w, err := enter(ctx)
+	defer w.leave()
+	if err != nil {
+		return nil, err
+	}
+	sys := r.node.sys
+	got := make(chan Down, 1)
+	m := &monitor{id: sys.nextID.Add(1)}
+	m.call = func(d Down) {
+		got <- d
+		if w.c != nil {
+			w.ctx.sys.rouse(nil, w.ctx.cell)
+		}
+	}
+	if w.c != nil && r == w.ctx.Self() {
+		return nil, &DeadlockError{Path: []AnyRef{r, r}}
+	}
+	if !sys.watch(r, m) {
+		return sys.remembered(r)
+	}
+	defer r.unwatch(m.id)
+	if w.c == nil {
+		select {
+		case d := <-got:
+			return d.result()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	for {
+		select {
+		case d := <-got:
+			return d.result()
+		default:
+		}
+		if err := w.sleep(waitPark); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d Down) result() (any, error) {
+	if d.Reason.Normal() {
+		return d.Value, nil
+	}
+	return d.Value, &ExitError{d.Ref, d.Reason}
+}
+
+// remembered tells how an actor that has ended did so.
+func (sys *System) remembered(r AnyRef) (any, error) {
+	a := sys.table.at(uint32(r.id))
+	if a == nil {
+		return nil, ErrNoActor
+	}
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	switch {
+	case a.gen.Load() != 0 || a.last != uint32(r.id>>32):
+		return nil, ErrNoActor
+	case a.tomb != nil:
+		return a.tomb.result()
+	}
+	return nil, nil
+}

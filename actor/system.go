@@ -1,0 +1,262 @@
+package actor
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/puzpuzpuz/xsync/v3"
+)
+
+// SystemOptions configure a System. The zero value is good for a program; tests take actortest.
+type SystemOptions struct {
+	// Workers is how many actors run at once. 0 means GOMAXPROCS.
+	Workers int
+	// MaxSpare bounds the extra slots that the watchdog may start for behaviours that hold theirs. 0 means 256.
+	MaxSpare int
+	// StuckAfter is how long a behaviour may hold its slot before the watchdog starts a spare one. 0 means 20 ms.
+	StuckAfter time.Duration
+	// Grace is how long Stop waits for actors to end before it kills them, when its context has no deadline. 0 means 10 s.
+	Grace time.Duration
+	// DeadLetters is how many dead letters are kept for DeadLetters. 0 means 1,024, negative none.
+	DeadLetters int
+	// Logger gets what the System has to say. Nil means nothing is logged.
+	Logger *slog.Logger
+	// Seed, if not 0, makes the System deterministic: see package actortest.
+	Seed uint64
+}
+
+func (o SystemOptions) withDefaults() (SystemOptions, error) {
+	if o.Workers < 0 || o.MaxSpare < 0 || o.StuckAfter < 0 || o.Grace < 0 {
+		return o, fmt.Errorf("actor: system options must not be negative: workers %d, spare slots %d, stuck after %v, grace %v", o.Workers, o.MaxSpare, o.StuckAfter, o.Grace)
+	}
+	o.Workers = cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
+	o.MaxSpare = cmp.Or(o.MaxSpare, 256)
+	o.StuckAfter = cmp.Or(o.StuckAfter, 20*time.Millisecond)
+	o.Grace = cmp.Or(o.Grace, 10*time.Second)
+	o.DeadLetters = max(cmp.Or(o.DeadLetters, 1024), 0)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+// System is a world of actors: an executor, their cells and names, and a ledger of every message. Several may live in one
+// process; refs of one work in all. Make one with NewSystem and end it with Stop or Close.
+type System struct {
+	opts    SystemOptions
+	log     *slog.Logger
+	node    *node
+	ex      *executor
+	table   table
+	locks   lockTable
+	names   *xsync.MapOf[string, AnyRef]
+	nextID  atomic.Uint64
+	outside published // what goroutines outside of actors do
+	retired published // what slots did that are gone
+	dead    deadLetters
+	metrics metrics
+
+	stopping atomic.Bool
+	closed   atomic.Bool
+	living   atomic.Int64
+	users    atomic.Int64 // living, not daemon
+	lifeMu   sync.Mutex
+	changed  chan struct{} // closed and replaced when living or users reaches 0
+	hooksMu  sync.Mutex
+	hooks    []exitHook
+}
+
+type exitHook struct {
+	priority int
+	f        func(ctx context.Context)
+}
+
+// NewSystem starts a System. The error says which option is wrong.
+func NewSystem(o ...SystemOptions) (*System, error) {
+	var opts SystemOptions
+	switch len(o) {
+	case 0:
+	case 1:
+		opts = o[0]
+	default:
+		return nil, errors.New("actor: more than one SystemOptions")
+	}
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails: package crypto/rand
+	sys := &System{
+		opts:    opts,
+		log:     opts.Logger,
+		names:   xsync.NewMapOf[string, AnyRef](),
+		changed: make(chan struct{}),
+		dead:    deadLetters{keep: opts.DeadLetters},
+	}
+	sys.node = &node{id: binary.LittleEndian.Uint64(id[:]), sys: sys}
+	sys.metrics.init(sys)
+	sys.ex = newExecutor(sys, opts)
+	return sys, nil
+}
+
+// NodeID is the random number of this incarnation of the System, as refs carry it.
+func (sys *System) NodeID() uint64 { return sys.node.id }
+
+func (sys *System) born(flags uint32) {
+	sys.living.Add(1)
+	if flags&flagDaemon == 0 {
+		sys.users.Add(1)
+	}
+}
+
+func (sys *System) ended(flags uint32) {
+	last := false
+	if flags&flagDaemon == 0 {
+		last = sys.users.Add(-1) == 0
+	}
+	if sys.living.Add(-1) == 0 || last {
+		sys.lifeMu.Lock()
+		close(sys.changed)
+		sys.changed = make(chan struct{})
+		sys.lifeMu.Unlock()
+	}
+}
+
+// awaitZero waits until n is 0.
+func (sys *System) awaitZero(ctx context.Context, n *atomic.Int64) error {
+	for {
+		sys.lifeMu.Lock()
+		changed := sys.changed
+		sys.lifeMu.Unlock()
+		if n.Load() == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Join waits until no actor is left but daemons. The System stays usable; ctx bounds the wait.
+func (sys *System) Join(ctx context.Context) error {
+	if c, ok := FromContext(ctx); ok && c.sys == sys {
+		return errors.New("actor: Join from an actor of the same System would wait for itself")
+	}
+	return sys.awaitZero(ctx, &sys.users)
+}
+
+// Quiesce waits until no actor runs, is runnable or is in Block or Offload. Timers and waits may be pending.
+func (sys *System) Quiesce(ctx context.Context) error {
+	if c, ok := FromContext(ctx); ok && c.sys == sys {
+		return errors.New("actor: Quiesce from an actor of the same System would wait for itself")
+	}
+	ex := sys.ex
+	ex.mu.Lock()
+	if ex.closing || ex.isQuiet() {
+		ex.mu.Unlock()
+		return nil
+	}
+	ch := make(chan struct{})
+	ex.quiet = append(ex.quiet, ch)
+	ex.mu.Unlock()
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		ex.mu.Lock()
+		ex.quiet = slices.DeleteFunc(ex.quiet, func(q chan struct{}) bool { return q == ch })
+		ex.mu.Unlock()
+		return ctx.Err()
+	}
+}
+
+// AtExit has f called by Stop while actors still run, higher priorities first, equal ones in the order they were added. f may
+// send, call and spawn; ctx ends when the grace does. A panic in f is logged.
+func (sys *System) AtExit(priority int, f func(ctx context.Context)) {
+	sys.hooksMu.Lock()
+	defer sys.hooksMu.Unlock()
+	sys.hooks = append(sys.hooks, exitHook{priority, f})
+	slices.SortStableFunc(sys.hooks, func(a, b exitHook) int { return cmp.Compare(b.priority, a.priority) })
+}
+
+// StopError says how many actors Stop could not end: code that neither waits nor returns cannot be killed.
+type StopError struct{ Left int }
+
+// Error names the number.
+func (e *StopError) Error() string {
+	return fmt.Sprintf("actor: %d actors did not end: their code neither waits nor returns", e.Left)
+}
+
+// Stop ends the System: it runs the exit hooks, asks every actor to stop, waits for the grace, kills who is left, and closes the
+// executor. The grace is ctx's deadline, or SystemOptions.Grace if it has none. It returns nil when all actors ended, however
+// they did, else *StopError; then the executor's goroutines stay with the code that holds them. A second Stop waits for the first.
+func (sys *System) Stop(ctx context.Context) error {
+	if c, ok := FromContext(ctx); ok && c.sys == sys {
+		return errors.New("actor: Stop from an actor of the same System would wait for itself: call it from a goroutine")
+	}
+	grace := ctx
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		grace, cancel = context.WithTimeout(ctx, sys.opts.Grace)
+		defer cancel()
+	}
+	sys.hooksMu.Lock()
+	hooks := sys.hooks
+	sys.hooks = nil
+	sys.hooksMu.Unlock()
+	for _, h := range hooks {
+		sys.guard("exit hook", func() { h.f(grace) })
+	}
+	sys.stopping.Store(true)
+	sys.askAll(func(r AnyRef) { r.Shutdown() })
+	if sys.awaitZero(grace, &sys.living) == nil {
+		sys.shut()
+		return nil
+	}
+	return sys.Close()
+}
+
+// Close kills all actors, waits a moment for them to end (a second), and closes the executor: Stop without grace and hooks.
+func (sys *System) Close() error {
+	sys.stopping.Store(true)
+	sys.askAll(func(r AnyRef) { r.Kill() })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if sys.awaitZero(ctx, &sys.living) != nil {
+		return &StopError{int(sys.living.Load())}
+	}
+	sys.shut()
+	return nil
+}
+
+func (sys *System) shut() {
+	if !sys.closed.Swap(true) {
+		sys.ex.close()
+	}
+}
+
+// askAll calls f for every living actor without a parent: parents pass it on.
+func (sys *System) askAll(f func(AnyRef)) {
+	sys.table.each(func(a *cell) {
+		mu := sys.locks.of(a.idx)
+		mu.Lock()
+		gen, parent := a.gen.Load(), a.parent
+		mu.Unlock()
+		if gen != 0 && parent == 0 {
+			f(AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)})
+		}
+	})
+}

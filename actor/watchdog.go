@@ -1,0 +1,213 @@
+package actor
+
+import (
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	dogTick = time.Millisecond       // how often the watchdog looks while something runs
+	dogFast = 100 * time.Microsecond // the same while a carrier is in Block and others wait for its slot
+)
+
+// watchdog looks after slots that make no progress. It never takes a slot from running code: it starts a spare one, whose
+// worker steals from the stuck slot. A slot lent by Block it gives to another worker. It sleeps while nothing runs.
+type watchdog struct {
+	ex      *executor
+	after   time.Duration
+	asleep  atomic.Bool
+	fast    atomic.Bool
+	bell    chan struct{}
+	quit    chan struct{}
+	done    chan struct{}
+	trips   atomic.Uint64
+	retakes atomic.Uint64
+	capped  bool
+	seen    map[*slot]uint64 // slots found in Block at the last look
+	ids     uint32
+}
+
+func (d *watchdog) init(ex *executor, after time.Duration) {
+	*d = watchdog{ex: ex, after: after, bell: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), seen: map[*slot]uint64{}}
+	d.ids = uint32(ex.workers)
+	if ex.seeded != nil {
+		close(d.done)
+		return
+	}
+	go d.loop()
+}
+
+func (d *watchdog) stop() {
+	close(d.quit)
+	<-d.done
+}
+
+// busy tells that a slot started to run.
+func (d *watchdog) busy() {
+	if d.asleep.Load() {
+		d.ring()
+	}
+}
+
+// blocked tells that a carrier of s is about to block; the watchdog hurries if others wait for the slot.
+func (d *watchdog) blocked(s *slot) {
+	if !d.fast.Load() && (s.lifo.Load() != nil || s.head != s.tail || d.ex.shared.n.Load() > 0) && !d.fast.Swap(true) {
+		d.ring()
+	}
+}
+
+func (d *watchdog) ring() {
+	select {
+	case d.bell <- struct{}{}:
+	default:
+	}
+}
+
+func (d *watchdog) loop() {
+	defer close(d.done)
+	timer := time.NewTimer(dogTick)
+	defer timer.Stop()
+	for still := 0; ; {
+		if d.ex.atRest() {
+			still++
+		} else {
+			still = 0
+		}
+		if still > 3 {
+			still = 0
+			d.asleep.Store(true)
+			if d.ex.atRest() {
+				select {
+				case <-d.bell:
+				case <-d.quit:
+					return
+				}
+			}
+			d.asleep.Store(false)
+		}
+		tick := dogTick
+		if d.fast.Load() {
+			tick = dogFast
+		}
+		timer.Reset(tick)
+		select {
+		case <-timer.C:
+		case <-d.bell:
+		case <-d.quit:
+			return
+		}
+		d.look()
+	}
+}
+
+// atRest reports whether no worker runs.
+func (ex *executor) atRest() bool {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	return len(ex.idle) == ex.live && ex.reserved.status.Load() == slotIdle && ex.nBlocked.Load() == 0
+}
+
+func (d *watchdog) look() {
+	ex := d.ex
+	now := ex.now()
+	slots := append(slices.Clone(ex.all()), ex.reserved)
+	waiting := ex.shared.n.Load() > 0
+	for _, s := range slots {
+		waiting = waiting || s.hasWork()
+	}
+	blocked := false
+	for _, s := range slots {
+		switch st := s.status.Load(); st & slotMask {
+		case slotBlocked:
+			blocked = true
+			if waiting || s == ex.reserved && ex.system.n.Load() > 0 {
+				d.blockedSlot(s, st)
+			}
+		case slotRunning:
+			delete(d.seen, s)
+			d.runningSlot(s, st, now, waiting)
+		}
+	}
+	d.fast.Store(blocked && waiting)
+}
+
+// blockedSlot retakes a slot that was in the same Block at the last look.
+func (d *watchdog) blockedSlot(s *slot, st uint64) {
+	if d.seen[s] != st {
+		d.seen[s] = st
+		d.fast.Store(true)
+		return
+	}
+	delete(d.seen, s)
+	if s.status.CompareAndSwap(st, st&^slotMask+slotMask+1|slotRunning) {
+		d.retakes.Add(1)
+		s.beat.Store(int64(d.ex.now()))
+		d.ex.startWorker(s)
+	}
+}
+
+func (d *watchdog) runningSlot(s *slot, st uint64, now time.Duration, waiting bool) {
+	age := now - time.Duration(s.beat.Load())
+	if age > turnSlice {
+		s.hurry.Store(true)
+		if waiting {
+			d.ex.wakeOne()
+		}
+	}
+	if age > d.after && s.status.CompareAndSwap(st, st|slotStuck) {
+		d.trip(s, age)
+	}
+}
+
+// trip counts s as stuck and starts a spare slot in its place.
+func (d *watchdog) trip(s *slot, age time.Duration) {
+	ex := d.ex
+	d.trips.Add(1)
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if s == ex.reserved || ex.closing {
+		return
+	}
+	ex.stuck++
+	if ex.stuck > ex.maxSpare {
+		if !d.capped {
+			d.capped = true
+			ex.sys.log.Warn("no spare slot left: behaviours that neither wait nor return hold all of them", "stuck", ex.stuck, "max_spare", ex.maxSpare)
+		}
+		return
+	}
+	if ex.live-ex.stuck >= ex.workers {
+		return
+	}
+	d.ids++
+	spare := ex.newSlot(d.ids, false)
+	spare.beat.Store(int64(ex.now()))
+	slots := append(slices.Clone(ex.all()), spare)
+	ex.slots.Store(&slots)
+	ex.live++
+	ex.startWorker(spare)
+	ex.sys.log.Debug("a behaviour holds its slot", "slot_for", age, "spare", true)
+}
+
+// recovered takes s out of the stuck ones again.
+func (ex *executor) recovered(s *slot) {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	st := s.status.Load()
+	if st&slotMask != slotStuck || !s.status.CompareAndSwap(st, st&^slotMask|slotRunning) {
+		return
+	}
+	if s != ex.reserved {
+		ex.stuck--
+		ex.surplus.Store(ex.live-ex.stuck > ex.workers)
+	}
+}
+
+// confess logs where a behaviour is that the watchdog gave up waiting for: called from its own goroutine.
+func (s *slot) confess() {
+	pcs := make([]uintptr, 32)
+	e := &PanicError{pcs: pcs[:runtime.Callers(3, pcs)]}
+	s.ex.sys.log.Warn("a behaviour held its slot for long", "limit", s.ex.dog.after, "stack", e.Stack())
+}
