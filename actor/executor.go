@@ -145,6 +145,7 @@ func (s *slot) find() *cell {
 	woken := false
 	for {
 		if ex.surplus.Load() && ex.retire(s) {
+			ex.gone(woken)
 			return nil
 		}
 		a := s.search()
@@ -159,6 +160,7 @@ func (s *slot) find() *cell {
 			return a
 		}
 		if !ex.rest(s) {
+			ex.gone(false)
 			return nil
 		}
 		woken = s != ex.reserved
@@ -264,12 +266,24 @@ func (ex *executor) retire(s *slot) bool {
 	return true
 }
 
+// gone tells the others that a slot has left: what it had to do is theirs now.
+func (ex *executor) gone(woken bool) {
+	if woken {
+		ex.waking.Store(0)
+	}
+	if ex.shared.n.Load() > 0 {
+		ex.wakeOne()
+	}
+	ex.checkQuiet()
+}
+
 // leave takes the slot out of the executor. The caller holds mu.
 func (ex *executor) leave(s *slot) {
 	for _, c := range s.resting {
 		ex.keepCarrier(c)
 	}
 	s.resting = nil
+	s.lung.close()
 	if s == ex.reserved || ex.closing {
 		return // its counters are still read where they are
 	}

@@ -3,7 +3,6 @@ package actor
 // Hot path. Scheduling an actor costs 1 atomic RMW, picking one costs 1; held by TestSchedulingAllocs and BenchmarkPingPong.
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +15,6 @@ const (
 	lifoRun     = 32                     // how often in a row the LIFO place is used
 	globalEvery = 61                     // a slot looks at the shared queue at least each so many picks
 	turnBudget  = 256                    // messages an actor may handle before the next one is picked
-	goSlice     = 50 * time.Microsecond  // a worker lets other goroutines run at least this often
-	pollSlice   = 500 * time.Microsecond // and lets Go look at its network poller at least this often
 	turnSlice   = 200 * time.Microsecond // a behaviour that keeps sending gives way after this long
 	maxEvery    = 128                    // at most so many messages between two looks at the clock
 	idleKeep    = 64                     // resting carriers a slot keeps
@@ -47,6 +44,7 @@ type slot struct {
 	pollNow time.Duration
 	turnNow time.Duration // a bound from below on when the current turn began
 	rng     uint32
+	lung    lung
 
 	_      [64]byte
 	beat   atomic.Int64 // the last look at the clock; the watchdog reads it
@@ -243,24 +241,6 @@ func (s *slot) look() {
 	}
 	s.flush()
 	s.ex.timers.poll(now)
-}
-
-// breathe lets the rest of the process run: other goroutines every 50 us, Go's network poller every 500 us. Gosched
-// alone is not enough for the poller: a worker that stays runnable is found before Go looks at it.
-func (s *slot) breathe() {
-	now := s.lastNow
-	if now-s.goNow < goSlice || s.ex.seeded != nil {
-		return
-	}
-	if now-s.pollNow >= pollSlice {
-		s.pollNow = now
-		time.Sleep(time.Microsecond)
-	} else {
-		runtime.Gosched()
-	}
-	s.goNow = s.ex.now()
-	s.lastNow = s.goNow
-	s.beat.Store(int64(s.goNow))
 }
 
 // cellList is an intrusive FIFO list of cells, linked by cell.next.

@@ -1,0 +1,82 @@
+package actor
+
+import (
+	"os"
+	"runtime"
+	"time"
+)
+
+const (
+	goSlice   = 50 * time.Microsecond  // a worker lets other goroutines run at least this often
+	pollSlice = 250 * time.Microsecond // and makes Go look at its network poller at least this often
+)
+
+// breathe lets the rest of the process run. Gosched is not enough for goroutines that wait for the network: Go looks at its
+// poller only when it finds nothing runnable, and a worker that yields is runnable. So now and then the worker waits for a
+// byte from a pipe of its own: Go has to poll to get it going again, and finds whatever else is ready.
+func (s *slot) breathe() {
+	now := s.lastNow
+	if now-s.goNow < goSlice || s.ex.seeded != nil {
+		return
+	}
+	if now-s.pollNow >= pollSlice {
+		s.pollNow = now
+		s.lung.breathe()
+	} else {
+		runtime.Gosched()
+	}
+	s.goNow = s.ex.now()
+	s.lastNow = s.goNow
+	s.beat.Store(int64(s.goNow))
+}
+
+// lung is a pipe that a worker sends itself bytes through. It is made at the first breath; without one (no descriptors left)
+// a breath is a Gosched.
+type lung struct {
+	r, w   *os.File
+	ask    chan struct{}
+	failed bool
+}
+
+func (l *lung) breathe() {
+	if l.r == nil && !l.open() {
+		runtime.Gosched()
+		return
+	}
+	var b [1]byte
+	l.ask <- struct{}{}
+	if _, err := l.r.Read(b[:]); err != nil {
+		l.failed = true
+	}
+}
+
+func (l *lung) open() bool {
+	if l.failed {
+		return false
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		l.failed = true
+		return false
+	}
+	l.r, l.w, l.ask = r, w, make(chan struct{}, 1)
+	go func() {
+		for range l.ask {
+			if _, err := w.Write([]byte{0}); err != nil {
+				return
+			}
+		}
+	}()
+	return true
+}
+
+// close ends the helper goroutine; the worker must be gone or at rest.
+func (l *lung) close() {
+	if l.r == nil {
+		return
+	}
+	close(l.ask)
+	_ = l.r.Close()
+	_ = l.w.Close()
+	l.r, l.w, l.failed = nil, nil, true
+}
