@@ -101,7 +101,7 @@ func (q *MPSC[E]) Idle() bool {
 func (q *MPSC[E]) Pop(c *Cache[E]) (e E, ok bool) {
 	n := q.list
 	if n == nil {
-		if n = q.takeAll(); n == nil {
+		if n = q.takeAll(c); n == nil {
 			return e, false
 		}
 	}
@@ -127,20 +127,22 @@ func (q *MPSC[E]) Empty() bool {
 	return h == nil || h == busyMark() || h == closedMark()
 }
 
-func (q *MPSC[E]) takeAll() *node[E] {
+func (q *MPSC[E]) takeAll(c *Cache[E]) *node[E] {
 	switch q.head.Load() {
 	case nil, busyMark(), closedMark():
 		return nil
 	}
-	return reverse(nodeOf[E](q.head.Swap(busyMark())))
+	n, depth := reverse(nodeOf[E](q.head.Swap(busyMark())))
+	c.depths.note(depth)
+	return n
 }
 
-func reverse[E any](n *node[E]) *node[E] {
-	var prev *node[E]
+func reverse[E any](n *node[E]) (first *node[E], length int) {
 	for n != nil {
-		n, n.next, prev = n.next, prev, n
+		n, n.next, first = n.next, first, n
+		length++
 	}
-	return prev
+	return first, length
 }
 
 // Len counts what is queued, in O(n). Only for a consumer, or while nobody pushes and nobody pops.
@@ -171,7 +173,7 @@ func (q *MPSC[E]) Close(c *Cache[E], f func(E)) {
 	if h == nil || h == busyMark() || h == closedMark() {
 		return
 	}
-	for n := reverse(nodeOf[E](h)); n != nil; {
+	for n, _ := reverse(nodeOf[E](h)); n != nil; {
 		next, e := n.next, n.e
 		c.give(n)
 		f(e)
@@ -229,6 +231,8 @@ type Cache[E any] struct {
 	free  *node[E]
 	n     int
 	spare *node[E] // a full chain, or nil
+
+	depths Depths // of the takes
 }
 
 // NewCache returns an empty cache that trades with pool; it must not be nil.
