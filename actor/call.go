@@ -231,7 +231,7 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 		k.close(seq, err)
 		return nil, err
 	}
-	if err := send(w.ctx, r, envelope{msg: m, call: k, seq: seq}); err != nil {
+	if err := send(w.ctx, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		c.edge.clear()
 		k.close(seq, err)
 		return nil, err
@@ -270,7 +270,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, err
 		k.until.Store(int64(max(at.Sub(sys.ex.start), 1)))
 	}
 	seq := k.open()
-	if err := send(ctx, r, envelope{msg: m, call: k, seq: seq}); err != nil {
+	if err := send(ctx, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		k.close(seq, err)
 		callPool.Put(k)
 		return nil, err
@@ -320,7 +320,7 @@ func (ctx *Context) answer(m proto.Message, err error) error {
 		return ErrNoCall
 	}
 	ctx.answers = false
-	return ctx.sys.reply(c.slot, callRef{c.env.call, c.env.seq}, m, err)
+	return ctx.sys.reply(c.slot, callRef{c.env.call, c.env.seq()}, m, err)
 }
 
 // reply delivers an answer and counts it as a message of its own: handled by the caller, or dead-lettered.
@@ -374,7 +374,7 @@ func (ctx *Context) Responder() (Responder, error) {
 		return Responder{}, ErrNoCall
 	}
 	ctx.answers = false
-	ref := callRef{c.env.call, c.env.seq}
+	ref := callRef{c.env.call, c.env.seq()}
 	if ref.c.car != nil {
 		ref.c.car.edge.clearFor(ctx.Self())
 	}
@@ -434,14 +434,14 @@ func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
 	if !ctx.answers {
 		return to.Send(ctx, m)
 	}
-	k, seq := c.env.call, c.env.seq
+	k, seq := c.env.call, c.env.seq()
 	k.mu.Lock()
 	k.holder = nil
 	k.mu.Unlock()
 	if k.car != nil && k.waiting(seq) {
 		k.car.edge.move(ctx.Self(), to.AnyRef)
 	}
-	if err := send(ctx, to.AnyRef, envelope{msg: m, call: k, seq: seq}); err != nil {
+	if err := send(ctx, to.AnyRef, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		if k.car != nil && k.waiting(seq) {
 			k.car.edge.move(to.AnyRef, ctx.Self())
 		}

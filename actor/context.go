@@ -132,7 +132,7 @@ func FromContext(ctx context.Context) (*Context, bool) {
 // Deadline is that of the call being answered, if there is one.
 func (ctx *Context) Deadline() (time.Time, bool) {
 	if c := ctx.here(); c != nil && c.busy && c.env.call != nil {
-		if d := c.env.call.deadlineOf(c.env.seq); d != 0 {
+		if d := c.env.call.deadlineOf(c.env.seq()); d != 0 {
 			return ctx.sys.ex.start.Add(d), true
 		}
 	}
@@ -151,7 +151,7 @@ func (ctx *Context) Err() error {
 		return ext.err
 	}
 	if c := ctx.here(); c != nil && c.busy && c.env.call != nil {
-		return c.env.call.abandoned(c.env.seq)
+		return c.env.call.abandoned(c.env.seq())
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ func (ctx *Context) extend() *contextExt {
 	}
 	if c := ctx.here(); c != nil && c.busy && c.env.call != nil {
 		ctx.scoped = true
-		if err := c.env.call.observe(c.env.seq, ext); err != nil {
+		if err := c.env.call.observe(c.env.seq(), ext); err != nil {
 			ext.cancel(err)
 		}
 	}

@@ -94,7 +94,7 @@ func (sys *System) deadLetter(s *slot, to AnyRef, env envelope, why DeadReason, 
 		sys.outside.dead[why].Add(1)
 	}
 	if env.call != nil {
-		env.call.fail(s, env.seq, sys.callError(to, why, cause))
+		env.call.fail(s, env.seq(), sys.callError(to, why, cause))
 	}
 	m, _ := env.msg.(proto.Message)
 	sys.dead.add(sys, DeadLetter{to, m, why, cause})

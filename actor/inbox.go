@@ -116,13 +116,13 @@ func (in *Inbox[M]) open(c *carrier, env envelope, gen uint32, match func(M) boo
 		}
 		return m, ok
 	}
-	if ad, isAdapter := env.msg.(adapter); isAdapter && env.gen == gen {
+	if ad, isAdapter := env.msg.(adapter); isAdapter && env.gen() == gen {
 		if env.msg = ad.message(in.ctx); env.msg == nil {
 			c.slot.tally.handled++
 			return m, false
 		}
 	}
-	if m, ok = env.msg.(M); ok && env.gen == gen && !match(m) {
+	if m, ok = env.msg.(M); ok && env.gen() == gen && !match(m) {
 		in.skip(env)
 		var zero M
 		return zero, false
@@ -155,7 +155,7 @@ func (in *Inbox[M]) readySkipped(c *carrier, match func(M) bool) (m M, ok bool) 
 			in.skipped = nil
 		}
 		in.ctx.setHeld(&in.skipped)
-		env.at = 0
+		env = env.unstamped()
 		if c.take(in.ctx, env, gen) {
 			return m, true
 		}
@@ -235,7 +235,7 @@ func (ctx *Context) Unstash() error {
 	cold.stash = nil
 	mu.Unlock()
 	for i := len(stash) - 1; i >= 0; i-- {
-		stash[i].at = 0
+		stash[i] = stash[i].unstamped()
 		if a.flags.Load()&flagQueue != 0 {
 			cold.queue.Unpop(stash[i])
 		} else {

@@ -466,8 +466,8 @@ func (c *carrier) closeMailbox(ctx *Context, exit *ExitError) {
 			return
 		}
 		to := ctx.Self()
-		if env.gen != gen {
-			to.id = uint64(env.gen)<<32 | uint64(a.idx)
+		if env.gen() != gen {
+			to.id = uint64(env.gen())<<32 | uint64(a.idx)
 		}
 		sys.deadLetter(s, to, env, DeadStopped, exit)
 	}

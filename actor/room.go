@@ -51,7 +51,7 @@ func (sys *System) roomOutcome(s *slot, a *cell, out mailbox.Outcome) error {
 func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) error {
 	c := w.c
 	self, me := w.ctx.cell, w.ctx.sys
-	to := AnyRef{sys.node, uint64(env.gen)<<32 | uint64(a.idx)}
+	to := AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}
 	call := env.call != nil && env.call == &c.call // the edge of a Call stands already
 	if !call {
 		c.edge.set(w.ctx.Self(), to)

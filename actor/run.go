@@ -7,14 +7,25 @@ import (
 	"time"
 )
 
-// envelope is a message on its way.
+// envelope is a message on its way. It is four words, so that the compiler keeps it in registers: copies through memory of
+// what was just written in pieces stall.
 type envelope struct {
 	msg  any    // a proto.Message, or an adapter that becomes one at the receiver
 	call *call  // whom to answer, nil for a plain send
-	gen  uint32 // the incarnation that it is meant for
-	seq  uint32 // of call
-	at   uint32 // microseconds since the System started, 0 if not sampled
-	_    uint32
+	meta uint64 // high: the incarnation that it is meant for; low: the use of call, else a time stamp if sampled
+}
+
+const lowWord = 1<<32 - 1
+
+func (e envelope) gen() uint32 { return uint32(e.meta >> 32) }
+func (e envelope) seq() uint32 { return uint32(e.meta) }
+
+// unstamped is e without its time stamp: it was sampled already.
+func (e envelope) unstamped() envelope {
+	if e.call == nil {
+		e.meta &^= lowWord
+	}
+	return e
 }
 
 // adapter is something other than a user's message that travels in a mailbox and becomes a message at its turn.
@@ -131,17 +142,17 @@ func (c *carrier) messages(ctx *Context, a *cell) {
 // take makes env the message in hand; false if it turned out to be none for this actor.
 func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 	s := c.slot
-	if env.at != 0 {
-		s.latency(env.at)
+	if env.call == nil && uint32(env.meta) != 0 {
+		s.latency(uint32(env.meta))
 	}
-	if env.gen != gen {
-		ctx.sys.deadLetter(s, AnyRef{ctx.sys.node, uint64(env.gen)<<32 | uint64(ctx.cell.idx)}, env, DeadStopped, nil)
+	if env.gen() != gen {
+		ctx.sys.deadLetter(s, AnyRef{ctx.sys.node, uint64(env.gen())<<32 | uint64(ctx.cell.idx)}, env, DeadStopped, nil)
 		return false
 	}
 	c.env = env
 	c.busy = true
 	if env.call != nil {
-		if !env.call.taken(env.seq, ctx) {
+		if !env.call.taken(env.seq(), ctx) {
 			c.refuse(ctx, DeadExpired, nil)
 			return false
 		}
@@ -169,7 +180,7 @@ func (c *carrier) release(ctx *Context) {
 	c.slot.tally.handled++
 	if ctx.answers {
 		ctx.answers = false
-		c.env.call.fail(c.slot, c.env.seq, ErrNoReply)
+		c.env.call.fail(c.slot, c.env.seq(), ErrNoReply)
 	}
 	if ctx.scoped {
 		ctx.endMessage()

@@ -120,8 +120,8 @@ func (sd *seeded) letIn() {
 	s := sd.ex.all()[0]
 	sys := sd.ex.sys
 	for _, l := range letters {
-		to := AnyRef{sys.node, uint64(l.env.gen)<<32 | uint64(l.a.idx)}
-		if l.a.gen.Load() != l.env.gen {
+		to := AnyRef{sys.node, uint64(l.env.gen())<<32 | uint64(l.a.idx)}
+		if l.a.gen.Load() != l.env.gen() {
 			sys.deadLetter(s, to, l.env, DeadStopped, nil)
 			continue
 		}

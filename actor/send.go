@@ -53,13 +53,13 @@ func send(ctx context.Context, r AnyRef, env envelope) error {
 func (sys *System) sendFromActor(ctx *Context, c *carrier, r AnyRef, env envelope) error {
 	s := c.slot
 	a := sys.table.at(uint32(r.id))
-	env.gen = uint32(r.id >> 32)
-	if a == nil || a.gen.Load() != env.gen {
+	env.meta |= r.id &^ lowWord
+	if a == nil || a.gen.Load() != env.gen() {
 		s.tally.returned++
 		return ErrStopped
 	}
-	if s.tally.sent&63 == 0 {
-		env.at = s.ex.stamp(s.lastNow)
+	if s.tally.sent&63 == 0 && env.call == nil {
+		env.meta |= uint64(s.ex.stamp(s.lastNow))
 	}
 	if a.flags.Load()&flagQueue != 0 {
 		return sys.sendToQueue(ctx, s, a, env)
@@ -98,7 +98,7 @@ func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) 
 		sys.outside.returned.Add(1)
 		return ErrStopped
 	}
-	env.gen = uint32(r.id >> 32)
+	env.meta |= r.id &^ lowWord
 	if sys.ex.seeded != nil {
 		return sys.ex.seeded.admit(a, env)
 	}
@@ -106,8 +106,8 @@ func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) 
 		return sys.sendToQueue(ctx, nil, a, env)
 	}
 	out := sys.ex.caches.Get().(*outsider)
-	if out.n++; out.n&63 == 0 {
-		env.at = sys.ex.stamp(sys.ex.now())
+	if out.n++; out.n&63 == 0 && env.call == nil {
+		env.meta |= uint64(sys.ex.stamp(sys.ex.now()))
 	}
 	outcome := a.box.Push(&out.cache, env)
 	sys.ex.caches.Put(out)
@@ -134,7 +134,7 @@ func (sys *System) post(s *slot, r AnyRef, msg any) error {
 	if a == nil {
 		return ErrStopped
 	}
-	return sys.postEnvelope(s, a, envelope{msg: msg, gen: uint32(r.id >> 32)})
+	return sys.postEnvelope(s, a, envelope{msg: msg, meta: r.id &^ lowWord})
 }
 
 func (sys *System) postEnvelope(s *slot, a *cell, env envelope) error {

@@ -279,7 +279,7 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 	}
 	out, oldest, evicted := cold.queue.push(env)
 	if evicted {
-		to := AnyRef{sys.node, uint64(oldest.gen)<<32 | uint64(a.idx)}
+		to := AnyRef{sys.node, uint64(oldest.gen())<<32 | uint64(a.idx)}
 		sys.accepted(s)
 		sys.deadLetter(s, to, oldest, DeadOverflow, nil)
 	}
@@ -290,7 +290,7 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 		return sys.refused(s, ErrStopped)
 	case mailbox.Dropped:
 		sys.accepted(s)
-		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen)<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
+		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
 		return nil
 	case mailbox.Full:
 		q, bounded := cold.queue.(boundedQueue)

@@ -90,7 +90,7 @@ func enter(ctx context.Context) (w waiting, err error) {
 		return w, w.ctx.own()
 	}
 	if w.c.busy && w.c.env.call != nil {
-		if d := w.c.env.call.deadlineOf(w.c.env.seq); d != 0 && (w.until == 0 || d < w.until) {
+		if d := w.c.env.call.deadlineOf(w.c.env.seq()); d != 0 && (w.until == 0 || d < w.until) {
 			w.until = d
 		}
 	}
@@ -129,7 +129,7 @@ func (w *waiting) check() error {
 		}
 	}
 	if c := w.c; c.busy && c.env.call != nil && ctx.answers {
-		if err := c.env.call.abandoned(c.env.seq); err != nil {
+		if err := c.env.call.abandoned(c.env.seq()); err != nil {
 			return err
 		}
 	}
