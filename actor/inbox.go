@@ -56,19 +56,40 @@ func (in *Inbox[M]) Select(ctx context.Context, match func(M) bool) (M, error) {
 }
 
 func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err error) {
+	c := in.ctx.here()
+	if c == nil {
+		return m, in.ctx.own()
+	}
+	c.release(in.ctx) // before anything else: a deadline of the call that was in hand is over
+	if own, ok := ctx.(*Context); !ok || own != in.ctx {
+		return in.receiveUnder(ctx, match)
+	}
+	a := in.ctx.cell
+	for {
+		if ctl := a.ctl.Load(); ctl != 0 {
+			if err := in.ctx.interrupted(ctl); err != nil {
+				return m, err
+			}
+		}
+		if m, ok := in.ready(c, match); ok {
+			c.slot.spend()
+			return m, nil
+		}
+		c.slot.tally.waits++
+		c.slot.spend()
+		c.switchAway(waitMail)
+	}
+}
+
+// receiveUnder is receive under a derived context.
+func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, err error) {
 	w, err := enter(ctx)
+	defer w.leave()
 	if err == nil && w.ctx != in.ctx {
 		err = ErrForeignGoroutine
 	}
-	if w.c != nil {
-		w.c.release(w.ctx)
-	}
 	if err != nil {
-		w.leave()
 		return m, err
-	}
-	if w.until != 0 || w.other != nil {
-		defer w.leave()
 	}
 	for {
 		if in.ctx.cell.ctl.Load() != 0 {
