@@ -14,8 +14,7 @@ const (
 	ringCells   = 256                    // of a slot's local run queue
 	lifoRun     = 32                     // how often in a row the LIFO place is used
 	globalEvery = 61                     // a slot looks at the shared queue at least each so many picks
-	turnBudget  = 256                    // messages an actor may handle before the next one is picked
-	turnSlice   = 200 * time.Microsecond // a behaviour that keeps sending gives way after this long
+	turnSlice   = 200 * time.Microsecond // an actor that keeps handling or sending messages gives way after this long
 	maxEvery    = 128                    // at most so many messages between two looks at the clock
 	idleKeep    = 64                     // resting carriers a slot keeps
 )
@@ -81,7 +80,9 @@ func (s *slot) pushBack(a *cell) {
 		return
 	}
 	s.pushRing(a)
-	s.ex.wakeOne()
+	if s.every < maxEvery || s.tail-s.head > 2 {
+		s.ex.wakeOne()
+	} // else: an actor or two with cheap messages: moving one to another core would cost more in cache misses than it gains
 }
 
 func (s *slot) pushRing(a *cell) {
@@ -229,6 +230,9 @@ func (s *slot) look() {
 		s.every *= 2
 	case d > goSlice/2 && s.every > 1:
 		s.every /= 2
+	}
+	if s.ex.seeded != nil {
+		s.every = 1 // each send is a place where others may go first
 	}
 	s.left = s.every
 	s.lastNow = now
