@@ -94,7 +94,7 @@ func (c *carrier) begin(ctx *Context, a *cell) bool {
 func (c *carrier) messages(ctx *Context, a *cell) {
 	gen := uint32(ctx.id >> 32)
 	beh := a.beh
-	for budget := turnBudget; ; {
+	for {
 		if a.ctl.Load() != 0 {
 			if r, ends := ctx.signals(); ends {
 				c.endWith(r)
@@ -131,9 +131,11 @@ func (c *carrier) messages(ctx *Context, a *cell) {
 			ctx.changed = false
 			beh = a.beh
 		}
-		c.slot.spend()
-		if budget--; budget <= 0 {
-			c.slot.pushBack(a)
+		s = c.slot
+		s.spend()
+		if s.lastNow-s.turnNow >= turnSlice || s.ex.seeded != nil {
+			s.turnNow = s.lastNow
+			s.pushBack(a)
 			return
 		}
 	}
