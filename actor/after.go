@@ -56,13 +56,13 @@ func (ctx *Context) startTimer(d, every time.Duration, to AnyRef, m proto.Messag
 	}
 	cold.timers[t] = struct{}{}
 	mu.Unlock()
-	t.next = sys.ex.now() + max(d, 0)
+	t.t.fire = t.fire
+	t.next = sys.ex.in(d)
 	t.arm()
 	return t, nil
 }
 
 func (t *Timer) arm() {
-	t.t.fire = t.fire
 	t.sys.ex.timers.arm(&t.t, t.next, timerSend, nil)
 }
 

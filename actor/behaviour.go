@@ -134,6 +134,7 @@ func Become[M proto.Message](ctx *Context, b Behaviour[M]) error {
 	mu.Lock()
 	a.beh = b.b
 	mu.Unlock()
+	ctx.changed = true
 	return nil
 }
 

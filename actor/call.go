@@ -255,6 +255,16 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 	return v, err
 }
 
+// dropCall ends the Call that Goexit has ended the caller in.
+func (c *carrier) dropCall() {
+	st := c.call.state.Load()
+	if st&callMask == callFree {
+		return
+	}
+	c.edge.clear()
+	c.call.close(uint32(st>>callShift), context.Canceled)
+}
+
 var callPool = sync.Pool{New: func() any { return &call{done: make(chan bool, 1)} }}
 
 // callFromGoroutine is Call from a goroutine outside of actors.

@@ -61,6 +61,7 @@ func (c *carrier) main(yield func(struct{}) bool) {
 	c.yield = yield
 	c.g = getg()
 	defer c.unwind()
+	defer c.unwind() // the other one goes on where OnExit calls Goexit in this one
 	for {
 		for a := c.job; a != nil; a = c.following() {
 			c.job = nil
@@ -100,6 +101,10 @@ func (c *carrier) unwind() {
 		if ctx.killed {
 			reason = Reason{Kind: ReasonKilled, Err: ErrKilled}
 		}
+		if ctx.exit != nil {
+			reason = *ctx.exit
+		}
+		c.dropCall()
 		c.finish(ctx, reason)
 		c.ctx = nil
 	}

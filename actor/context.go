@@ -34,6 +34,7 @@ type Context struct {
 	changed  bool // Become was called
 	ended    atomic.Bool
 	linkExit *ExitError
+	exit     *Reason // why it ends, once OnExit was called
 	ext      atomic.Pointer[contextExt]
 }
 
@@ -249,7 +250,7 @@ type limitedContext struct {
 // WithTimeout returns a context for this actor that expires after d. Waits under it cost one entry in the timer heap and
 // no goroutine or channel: the cheap way to bound one. cancel releases it early and is safe to call twice.
 func (ctx *Context) WithTimeout(d time.Duration) (bounded context.Context, cancel context.CancelFunc) {
-	l := &limitedContext{Context: ctx, parent: ctx, at: ctx.sys.ex.now() + max(d, 0)}
+	l := &limitedContext{Context: ctx, parent: ctx, at: ctx.sys.ex.in(d)}
 	return l, l.cancel
 }
 

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -83,6 +84,15 @@ func (ex *executor) all() []*slot { return *ex.slots.Load() }
 
 // now is the time since the System started, on the monotonic clock.
 func (ex *executor) now() time.Duration { return time.Since(ex.start) }
+
+// in is the time d from now: now if d is negative, the end of time if it is beyond that.
+func (ex *executor) in(d time.Duration) time.Duration {
+	now := ex.now()
+	if d > math.MaxInt64-now {
+		return math.MaxInt64
+	}
+	return now + max(d, 0)
+}
 
 // pushShared makes a runnable from anywhere.
 func (ex *executor) pushShared(a *cell) {

@@ -238,6 +238,9 @@ func (r AnyRef) linkDown(s *slot, d Down) {
 		return
 	}
 	sys := r.node.sys
+	if s != nil && s.ex.sys != sys {
+		s = nil
+	}
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
 	var trap func(Down) any
@@ -409,8 +412,10 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 		c.conclude(ctx, why)
 	}
 	c.release(ctx)
-	if cold := a.cold.Load(); cold != nil && cold.opts.OnExit != nil {
+	if cold := a.cold.Load(); cold != nil && cold.opts.OnExit != nil && ctx.exit == nil {
+		ctx.exit = &why
 		ctx.cleaning = true
+		ctx.killed = ctx.killed || why.Kind == ReasonKilled
 		sys.guard("OnExit", func() { cold.opts.OnExit(ctx, why) })
 	}
 	ctx.ended.Store(true)

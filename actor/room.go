@@ -11,7 +11,7 @@ func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env e
 	w, err := enter(ctx)
 	defer w.leave()
 	if err != nil {
-		return err
+		return sys.refused(nil, err)
 	}
 	if w.c != nil {
 		return w.awaitRoom(sys, a, q, env)
@@ -58,7 +58,7 @@ func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) 
 		defer c.edge.clear()
 	}
 	if err := w.ctx.deadlock(c, to); err != nil {
-		return sys.refused(c.slot, err)
+		return sys.refused(w.slotIn(sys), err)
 	}
 	got := make(chan mailbox.Outcome, 1)
 	place := &mailbox.Waiter[envelope]{Elem: env, Ready: func(o mailbox.Outcome) {
@@ -66,7 +66,7 @@ func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) 
 		me.rouse(nil, self)
 	}}
 	if out, waiting := q.Await(place); !waiting {
-		return sys.roomOutcome(c.slot, a, out)
+		return sys.roomOutcome(w.slotIn(sys), a, out)
 	}
 	defer func() {
 		if !c.dying {
@@ -79,14 +79,22 @@ func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) 
 	for {
 		select {
 		case out := <-got:
-			return sys.roomOutcome(c.slot, a, out)
+			return sys.roomOutcome(w.slotIn(sys), a, out)
 		default:
 		}
 		if err := w.sleep(waitPark); err != nil {
 			if q.Cancel(place) {
-				return sys.refused(c.slot, err)
+				return sys.refused(w.slotIn(sys), err)
 			}
-			return sys.roomOutcome(c.slot, a, <-got)
+			return sys.roomOutcome(w.slotIn(sys), a, <-got)
 		}
 	}
+}
+
+// slotIn is the slot that the waiting actor holds, or nil if it lives in another System.
+func (w *waiting) slotIn(sys *System) *slot {
+	if w.ctx.sys != sys {
+		return nil
+	}
+	return w.c.slot
 }

@@ -161,9 +161,10 @@ func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 		ctx.answers = true
 	}
 	if ad, ok := env.msg.(adapter); ok {
+		was := c.turn // true in a routine
 		c.turn = true
 		m := ad.message(ctx)
-		c.turn = false
+		c.turn = was
 		if m == nil {
 			c.release(ctx)
 			return false

@@ -23,8 +23,8 @@ type timer struct {
 	fire func()
 }
 
-// armed may be asked by the owner only; a timer that has fired may still look armed until disarm.
-func (t *timer) armed() bool { return t.cell != nil || t.fire != nil }
+// armed may be asked by the owner of a timerWake only; one that has fired may still look armed until disarm.
+func (t *timer) armed() bool { return t.cell != nil }
 
 // timers is the System's one heap: 4-ary, intrusive, so that a timer which is no longer needed is taken out at once, and
 // behind a single timer of the Go runtime, which is stopped while the heap is empty. Workers also look at it when they look
@@ -61,7 +61,7 @@ func (ts *timers) arm(t *timer, at time.Duration, kind timerKind, a *cell) {
 func (ts *timers) disarm(t *timer) bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	t.cell, t.fire = nil, nil
+	t.cell = nil
 	if t.pos == 0 {
 		return false
 	}

@@ -206,7 +206,7 @@ func (ctx *Context) Sleep(d time.Duration) error {
 		return err
 	}
 	outer := w.until
-	until := ctx.sys.ex.now() + d
+	until := ctx.sys.ex.in(d)
 	if outer == 0 || until < outer {
 		w.until = until
 	}
