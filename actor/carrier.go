@@ -53,6 +53,7 @@ func newCarrier(ex *executor) *carrier {
 // dispose ends a resting carrier.
 func (c *carrier) dispose() {
 	c.stop()
+	c.slot.ex.nCarriers.Add(-1)
 	c.next, c.stop, c.yield = nil, nil, nil
 }
 
@@ -160,6 +161,7 @@ func (w *worker) run(a *cell) *cell {
 func (s *slot) carrierFor(a *cell) *carrier {
 	if ctx := a.ctx.Load(); ctx != nil && ctx.asleep {
 		ctx.asleep = false
+		s.tally.suspended--
 		return ctx.car.Load()
 	}
 	c := s.carrier()
@@ -191,6 +193,9 @@ func (s *slot) restCarrier(c *carrier) {
 // commit publishes the wait of a carrier that has switched away. After it the carrier may run elsewhere.
 func (w *worker) commit(c *carrier) *cell {
 	s := w.slot
+	if c.wait != waitRest && c.wait != waitSlot {
+		s.tally.suspended++ // with waitSlot the slot is lost, and the watchdog has counted when it took it
+	}
 	switch c.wait {
 	case waitRest:
 		a := c.to

@@ -4,7 +4,6 @@ package actor
 
 import (
 	"errors"
-	"time"
 )
 
 // envelope is a message on its way. It is four words, so that the compiler keeps it in registers: copies through memory of
@@ -247,6 +246,6 @@ func (ctx *Context) reasonOf(err error) Reason {
 
 // latency notes how long a sampled message waited.
 func (s *slot) latency(at uint32) {
-	now := uint32(s.ex.now() / time.Microsecond)
+	now := s.ex.stamp(s.ex.now()) // made as at was, so that it is never the smaller one
 	s.ex.sys.metrics.latency.observe(uint64(now - at))
 }

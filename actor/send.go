@@ -192,6 +192,7 @@ type tally struct {
 	spawned                          uint64
 	ended                            [reasonKinds]uint64
 	turns, steals, parks, waits      uint64
+	suspended                        uint64 // carriers put aside less carriers resumed: only the sum over all slots means anything
 }
 
 // published is a tally that anybody may read and add to.
@@ -201,6 +202,7 @@ type published struct {
 	spawned                          atomic.Uint64
 	ended                            [reasonKinds]atomic.Uint64
 	turns, steals, parks, waits      atomic.Uint64
+	suspended                        atomic.Uint64
 }
 
 func (p *published) store(t *tally) {
@@ -218,6 +220,7 @@ func (p *published) store(t *tally) {
 	put(&p.steals, t.steals)
 	put(&p.parks, t.parks)
 	put(&p.waits, t.waits)
+	put(&p.suspended, t.suspended)
 	for i := range t.dead {
 		put(&p.dead[i], t.dead[i])
 	}
@@ -237,6 +240,7 @@ func (p *published) load(t *tally) {
 	t.steals += p.steals.Load()
 	t.parks += p.parks.Load()
 	t.waits += p.waits.Load()
+	t.suspended += p.suspended.Load()
 	for i := range t.dead {
 		t.dead[i] += p.dead[i].Load()
 	}
@@ -253,4 +257,7 @@ func (p *published) add(q *published) {
 	p.store(&t)
 }
 
-func (s *slot) flush() { s.pub.store(&s.tally) }
+func (s *slot) flush() {
+	s.pub.store(&s.tally)
+	s.ex.sys.metrics.depth.drain(s.cache.Depths())
+}

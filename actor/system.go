@@ -13,12 +13,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/puzpuzpuz/xsync/v3"
 )
 
 // SystemOptions configure a System. The zero value is good for a program; tests take actortest.
 type SystemOptions struct {
+	// Name tells the System from others in the same program: its metrics carry it as the label "system". Empty means the
+	// NodeID in hexadecimal.
+	Name string
 	// Workers is how many actors run at once. 0 means GOMAXPROCS.
 	Workers int
 	// MaxSpare bounds the extra slots that the watchdog may start for behaviours that hold theirs. 0 means 256.
@@ -38,6 +42,9 @@ type SystemOptions struct {
 func (o SystemOptions) withDefaults() (SystemOptions, error) {
 	if o.Workers < 0 || o.MaxSpare < 0 || o.StuckAfter < 0 || o.Grace < 0 {
 		return o, fmt.Errorf("actor: system options must not be negative: workers %d, spare slots %d, stuck after %v, grace %v", o.Workers, o.MaxSpare, o.StuckAfter, o.Grace)
+	}
+	if !utf8.ValidString(o.Name) {
+		return o, fmt.Errorf("actor: the system's name %q is not valid UTF-8, which its metrics need", o.Name)
 	}
 	o.Workers = cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
 	o.MaxSpare = cmp.Or(o.MaxSpare, 256)
@@ -105,10 +112,13 @@ func NewSystem(o ...SystemOptions) (*System, error) {
 		dead:    deadLetters{keep: opts.DeadLetters},
 	}
 	sys.node = &node{id: binary.LittleEndian.Uint64(id[:]), sys: sys}
-	sys.metrics.init(sys)
+	sys.metrics.name = cmp.Or(opts.Name, fmt.Sprintf("%016x", sys.node.id))
 	sys.ex = newExecutor(sys, opts)
 	return sys, nil
 }
+
+// Name is what SystemOptions called the System, or else its NodeID in hexadecimal.
+func (sys *System) Name() string { return sys.metrics.name }
 
 // NodeID is the random number of this incarnation of the System, as refs carry it.
 func (sys *System) NodeID() uint64 { return sys.node.id }
