@@ -9,6 +9,7 @@
 // An ingest worker takes an IngestMessage, splits the text into words, and sends each shard the counts of the words that
 // belong to it. A shard takes ShardMessages: it adds counts, and answers for the words that it holds. A word belongs to
 // one shard, so the first n of all shards' first n are the first n of all words, and the shards' sums add up.
+// A desk takes IngestMessages too: it queues them and passes them to its worker one at a time.
 
 package servicev1
 
@@ -587,6 +588,98 @@ func (*ShardMessage_Add) isShardMessage_Command() {}
 
 func (*ShardMessage_Top) isShardMessage_Command() {}
 
+// PartEnded tells the watch that an actor has ended which the service cannot do without.
+type PartEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which actor it was, as logs name it.
+	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
+	// How it ended, empty if in an orderly way.
+	Failure       string `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartEnded) Reset() {
+	*x = PartEnded{}
+	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartEnded) ProtoMessage() {}
+
+func (x *PartEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartEnded.ProtoReflect.Descriptor instead.
+func (*PartEnded) Descriptor() ([]byte, []int) {
+	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PartEnded) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *PartEnded) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+// Tick tells the reporter to print a line of progress.
+type Tick struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tick) Reset() {
+	*x = Tick{}
+	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tick) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tick) ProtoMessage() {}
+
+func (x *Tick) ProtoReflect() protoreflect.Message {
+	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tick.ProtoReflect.Descriptor instead.
+func (*Tick) Descriptor() ([]byte, []int) {
+	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{10}
+}
+
 var File_greenroom_examples_service_v1_service_proto protoreflect.FileDescriptor
 
 const file_greenroom_examples_service_v1_service_proto_rawDesc = "" +
@@ -622,7 +715,11 @@ const file_greenroom_examples_service_v1_service_proto_rawDesc = "" +
 	"\fShardMessage\x126\n" +
 	"\x03add\x18\x01 \x01(\v2\".greenroom.examples.service.v1.AddH\x00R\x03add\x12=\n" +
 	"\x03top\x18\x02 \x01(\v2).greenroom.examples.service.v1.TopRequestH\x00R\x03topB\t\n" +
-	"\acommandBQZOgithub.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1;servicev1b\x06proto3"
+	"\acommand\"9\n" +
+	"\tPartEnded\x12\x12\n" +
+	"\x04part\x18\x01 \x01(\tR\x04part\x12\x18\n" +
+	"\afailure\x18\x02 \x01(\tR\afailure\"\x06\n" +
+	"\x04TickBQZOgithub.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1;servicev1b\x06proto3"
 
 var (
 	file_greenroom_examples_service_v1_service_proto_rawDescOnce sync.Once
@@ -636,7 +733,7 @@ func file_greenroom_examples_service_v1_service_proto_rawDescGZIP() []byte {
 	return file_greenroom_examples_service_v1_service_proto_rawDescData
 }
 
-var file_greenroom_examples_service_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_greenroom_examples_service_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_greenroom_examples_service_v1_service_proto_goTypes = []any{
 	(*Document)(nil),      // 0: greenroom.examples.service.v1.Document
 	(*File)(nil),          // 1: greenroom.examples.service.v1.File
@@ -647,6 +744,8 @@ var file_greenroom_examples_service_v1_service_proto_goTypes = []any{
 	(*TopRequest)(nil),    // 6: greenroom.examples.service.v1.TopRequest
 	(*TopReply)(nil),      // 7: greenroom.examples.service.v1.TopReply
 	(*ShardMessage)(nil),  // 8: greenroom.examples.service.v1.ShardMessage
+	(*PartEnded)(nil),     // 9: greenroom.examples.service.v1.PartEnded
+	(*Tick)(nil),          // 10: greenroom.examples.service.v1.Tick
 }
 var file_greenroom_examples_service_v1_service_proto_depIdxs = []int32{
 	0, // 0: greenroom.examples.service.v1.IngestMessage.document:type_name -> greenroom.examples.service.v1.Document
@@ -681,7 +780,7 @@ func file_greenroom_examples_service_v1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_greenroom_examples_service_v1_service_proto_rawDesc), len(file_greenroom_examples_service_v1_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

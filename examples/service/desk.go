@@ -1,0 +1,185 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/greenroom-go/greenroom/actor"
+	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+)
+
+// refusedError says what is wrong with a document. It is the sender's to mend.
+type refusedError string
+
+// Error is the fault.
+func (e refusedError) Error() string { return string(e) }
+
+// desk is the state of one desk. Documents queue at the desk; its worker never has more than one, so that a document that
+// takes its worker down takes no other one with it.
+type desk struct {
+	worker actor.Ref[*pb.IngestMessage]
+}
+
+func (s *service) deskBehaviour() actor.Behaviour[*pb.IngestMessage] {
+	open := func(ctx *actor.Context) (*desk, error) {
+		worker, err := actor.Spawn(ctx, s.workerBehaviour())
+		return &desk{worker}, err
+	}
+	return actor.StatefulFrom(open, func(ctx *actor.Context, d *desk, m *pb.IngestMessage) error {
+		// With the Responder the caller no longer bounds what this desk waits for: were the wait given up with the
+		// caller, the next document would queue up behind one that may still kill the worker.
+		caller, err := ctx.Responder()
+		if err != nil {
+			return nil // somebody sent what must be called: the document is counted all the same
+		}
+		reply, err := actor.Call[*pb.IngestReply](ctx, d.worker, m)
+		if err == nil {
+			_ = caller.Reply(reply) // a caller that is gone needs no answer
+			return nil
+		}
+		var replaced error
+		if errors.Is(err, actor.ErrStopped) && !ctx.Stopping() {
+			replaced = s.replaceWorker(ctx, d)
+		}
+		_ = caller.Fail(err)
+		return replaced
+	})
+}
+
+// replaceWorker puts a fresh worker at a desk whose worker has ended.
+func (s *service) replaceWorker(ctx *actor.Context, d *desk) error {
+	worker, err := actor.Spawn(ctx, s.workerBehaviour())
+	if err != nil {
+		return fmt.Errorf("replace the worker of %s: %w", ctx.Name(), err)
+	}
+	d.worker = worker
+	s.replaced.Add(1)
+	ctx.Log().Info("worker replaced", "worker", worker.String())
+	return nil
+}
+
+func (s *service) workerBehaviour() actor.Behaviour[*pb.IngestMessage] {
+	return actor.Handler(func(ctx *actor.Context, m *pb.IngestMessage) error {
+		doc, err := s.document(ctx, m)
+		if err != nil {
+			return refuse(ctx, err)
+		}
+		reply, adds := s.count(doc)
+		if err := s.spread(ctx, adds); err != nil {
+			return err
+		}
+		return answer(ctx, reply)
+	})
+}
+
+func refuse(ctx *actor.Context, err error) error {
+	if failed := ctx.Fail(err); !errors.Is(failed, actor.ErrCallerGone) {
+		return failed
+	}
+	return nil
+}
+
+// document returns the text to count, reading it if it is in a file.
+func (s *service) document(ctx *actor.Context, m *pb.IngestMessage) (*pb.Document, error) {
+	switch source := m.Source.(type) {
+	case *pb.IngestMessage_Document:
+		return source.Document, checkText(source.Document.Text)
+	case *pb.IngestMessage_File:
+		path := source.File.Path
+		var text string
+		var err error
+		if blocked := ctx.Block(func() { text, err = readFile(path, s.opts.maxBytes) }); blocked != nil {
+			return nil, blocked
+		}
+		if err == nil {
+			err = checkText(text)
+		}
+		return &pb.Document{Name: path, Text: text}, err
+	}
+	return nil, refusedError("the message holds no document")
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(path string, limit int64) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", refusedError(err.Error())
+	}
+	defer func() { _ = f.Close() }() // only read from
+	var text strings.Builder
+	n, err := io.Copy(&text, io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return "", refusedError(err.Error())
+	case n > limit:
+		return "", refusedError(fmt.Sprintf("the file is larger than %d bytes: raise -max-bytes", limit))
+	}
+	return text.String(), nil
+}
+
+func checkText(text string) error {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return refusedError("the document is empty")
+	case !utf8.ValidString(text):
+		return refusedError("the document is not valid UTF-8 text")
+	}
+	return nil
+}
+
+// count counts the words of a document and sorts them by shard. It panics at the poison word.
+func (s *service) count(doc *pb.Document) (*pb.IngestReply, []*pb.Add) {
+	counts := make(map[string]*pb.WordCount)
+	reply := &pb.IngestReply{}
+	split(doc.Text, func(word string) {
+		if word == s.opts.poison {
+			panic(fmt.Sprintf("poison word %q in document %q", word, doc.Name))
+		}
+		word = strings.ToLower(word)
+		c := counts[word]
+		if c == nil {
+			c = &pb.WordCount{Word: word}
+			counts[word] = c
+		}
+		c.Count++
+		reply.Words++
+	})
+	reply.Distinct = uint64(len(counts))
+	adds := make([]*pb.Add, len(s.shards))
+	for word, c := range counts {
+		i := shardOf(word, len(adds))
+		if adds[i] == nil {
+			adds[i] = &pb.Add{}
+		}
+		adds[i].Counts = append(adds[i].Counts, c)
+	}
+	return reply, adds
+}
+
+// spread sends each shard its counts. The last one is credited with the document, which is thus counted only once all of
+// its words are.
+func (s *service) spread(ctx *actor.Context, adds []*pb.Add) error {
+	last := -1
+	for i, add := range adds {
+		if add != nil {
+			last = i
+		}
+	}
+	if last < 0 {
+		last, adds[0] = 0, &pb.Add{} // a text without words is a document all the same
+	}
+	adds[last].Documents = 1
+	for i, add := range adds {
+		if add == nil {
+			continue
+		}
+		if err := s.shards[i].Send(ctx, &pb.ShardMessage{Command: &pb.ShardMessage_Add{Add: add}}); err != nil {
+			return fmt.Errorf("send counts to shard %d: %w", i, err)
+		}
+	}
+	return nil
+}

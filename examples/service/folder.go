@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+)
+
+// openFolder returns where the folder really is, or why it cannot be read.
+func openFolder(path string) (string, error) {
+	root, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		_, err = os.ReadDir(root)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the folder of -dir cannot be read: %w", err)
+	}
+	return root, nil
+}
+
+// feed ingests every plain file below root but the hidden ones, and prints how many they were. When ctx is done it starts
+// on no more files; work bounds those that it has started on.
+func (s *service) feed(ctx, work context.Context, root string, log *slog.Logger) {
+	paths := make(chan string)
+	var counted, failed atomic.Uint64
+	var feeders sync.WaitGroup
+	for range 2 * len(s.desks) {
+		feeders.Go(func() {
+			for path := range paths {
+				_, err := s.ingest(work, &pb.IngestMessage{Source: &pb.IngestMessage_File{File: &pb.File{Path: path}}})
+				if err != nil {
+					failed.Add(1)
+					log.Warn("file not counted", "path", path, "why", err.Error())
+					continue
+				}
+				counted.Add(1)
+			}
+		})
+	}
+	s.walk(ctx, root, paths, log)
+	close(paths)
+	feeders.Wait()
+	state := "done"
+	if ctx.Err() != nil {
+		state = "interrupted"
+	}
+	fmt.Fprintf(s.out, "folder %s %s: %d files counted, %d not\n", root, state, counted.Load(), failed.Load())
+}
+
+func (s *service) walk(ctx context.Context, root string, paths chan<- string, log *slog.Logger) {
+	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return fs.SkipAll
+		case err != nil:
+			log.Warn("not readable, passed over", "path", path, "why", err.Error())
+			return nil
+		case path != root && strings.HasPrefix(entry.Name(), "."):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		select {
+		case paths <- path:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/greenroom-go/greenroom/actor"
+	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+)
+
+const (
+	maxTop       = 10_000 // words that one answer holds
+	maxNameBytes = 200    // of a document
+	excerptBytes = 200    // of a dead document's text that /deadletters shows
+)
+
+const help = `A word count on actors.
+
+POST /documents?name=NAME   count the text in the body: curl --data-binary @FILE 'localhost:8080/documents?name=FILE'
+GET  /top?n=10              the most frequent words; as JSON with &format=json or Accept: application/json
+GET  /stats                 what was counted, refused and quarantined, and the ledger of all messages
+GET  /deadletters           messages that nobody handled: documents that made a worker panic, and why
+GET  /metrics               for Prometheus
+GET  /healthz               200 while documents are taken, else 503
+`
+
+func (s *service) handler() http.Handler {
+	// The gate bounds the bodies in memory: a post that does not get through waits in its connection, unread.
+	gate := make(chan struct{}, s.opts.inflight)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, help) })
+	mux.HandleFunc("POST /documents", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case gate <- struct{}{}:
+			defer func() { <-gate }()
+			s.postDocument(w, r)
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("GET /top", s.getTop)
+	mux.HandleFunc("GET /stats", s.getStats)
+	mux.HandleFunc("GET /deadletters", s.getDeadLetters)
+	mux.HandleFunc("GET /healthz", s.getHealth)
+	mux.Handle("GET /metrics", s.metrics())
+	return mux
+}
+
+func (s *service) postDocument(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("name")
+	if len(name) > maxNameBytes || !utf8.ValidString(name) {
+		writeError(w, http.StatusBadRequest, fmt.Errorf("name must be UTF-8 text of at most %d bytes", maxNameBytes))
+		return
+	}
+	if name == "" {
+		name = "unnamed"
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.maxBytes))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		writeError(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the document is larger than %d bytes; the flag -max-bytes sets the limit", tooLarge.Limit))
+		return
+	case err != nil:
+		writeError(w, http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
+		return
+	}
+	doc := &pb.Document{Name: name, Text: string(body)}
+	reply, err := s.ingest(r.Context(), &pb.IngestMessage{Source: &pb.IngestMessage_Document{Document: doc}})
+	if err != nil {
+		writeError(w, statusOf(err), explain(name, err))
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Name     string `json:"name"`
+		Words    uint64 `json:"words"`
+		Distinct uint64 `json:"distinct"`
+	}{name, reply.Words, reply.Distinct})
+}
+
+// statusOf says which HTTP status a failed ingestion or question has.
+func statusOf(err error) int {
+	var refused refusedError
+	var panicked *actor.PanicError
+	switch {
+	case errors.As(err, &refused):
+		return http.StatusBadRequest
+	case errors.As(err, &panicked):
+		return http.StatusInternalServerError
+	case errors.Is(err, actor.ErrStopped), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// explain says what became of a document that was not counted.
+func explain(name string, err error) error {
+	var panicked *actor.PanicError
+	if errors.As(err, &panicked) {
+		return fmt.Errorf("document %q made its worker panic: %v; it is quarantined, see /deadletters, "+
+			"and a fresh worker has taken over", name, panicked.Value)
+	}
+	return fmt.Errorf("document %q was not counted: %w", name, err)
+}
+
+func (s *service) getTop(w http.ResponseWriter, r *http.Request) {
+	n := 10
+	if text := r.URL.Query().Get("n"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > maxTop {
+			writeError(w, http.StatusBadRequest, fmt.Errorf("n is %q: it must be a number from 1 to %d", text, maxTop))
+			return
+		}
+	}
+	top, err := s.top(r.Context(), n)
+	if err != nil {
+		writeError(w, statusOf(err), err)
+		return
+	}
+	if !wantsJSON(r) {
+		var text strings.Builder
+		for _, c := range top.Words {
+			fmt.Fprintf(&text, "%8d %s\n", c.Count, c.Word)
+		}
+		writeText(w, http.StatusOK, text.String())
+		return
+	}
+	type count struct {
+		Word  string `json:"word"`
+		Count uint64 `json:"count"`
+	}
+	counts := []count{}
+	for _, c := range top.Words {
+		counts = append(counts, count{c.Word, c.Count})
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Documents uint64  `json:"documents"`
+		Words     uint64  `json:"words"`
+		Distinct  uint64  `json:"distinct"`
+		Top       []count `json:"top"`
+	}{top.Documents, top.WordsTotal, top.WordsDistinct, counts})
+}
+
+// stats is the answer of /stats.
+type stats struct {
+	Documents   uint64  `json:"documents"`
+	Words       uint64  `json:"words"`
+	Distinct    uint64  `json:"distinct"`
+	Refused     uint64  `json:"refused"`
+	Quarantined uint64  `json:"quarantined"`
+	GivenUp     uint64  `json:"given_up"`
+	Waiting     int64   `json:"waiting"`
+	Replaced    uint64  `json:"workers_replaced"`
+	Seconds     float64 `json:"uptime_seconds"`
+	Ledger      string  `json:"ledger"`
+}
+
+func (s *service) getStats(w http.ResponseWriter, r *http.Request) {
+	sums, err := s.top(r.Context(), 0)
+	if err != nil {
+		writeError(w, statusOf(err), err)
+		return
+	}
+	writeJSON(w, http.StatusOK, stats{
+		Documents:   sums.Documents,
+		Words:       sums.WordsTotal,
+		Distinct:    sums.WordsDistinct,
+		Refused:     s.refused.Load(),
+		Quarantined: s.quarantined.Load(),
+		GivenUp:     s.abandoned.Load(),
+		Waiting:     s.pending.Load(),
+		Replaced:    s.replaced.Load(),
+		Seconds:     time.Since(s.started).Seconds(),
+		Ledger:      s.sys.Ledger().String(),
+	})
+}
+
+// deadLetter is one entry of /deadletters.
+type deadLetter struct {
+	Reason   string `json:"reason"`
+	Error    string `json:"error,omitempty"`
+	To       string `json:"to"`
+	Message  string `json:"message"`
+	Document string `json:"document,omitempty"`
+	Bytes    int    `json:"bytes,omitempty"`
+	Excerpt  string `json:"excerpt,omitempty"`
+}
+
+func (s *service) getDeadLetters(w http.ResponseWriter, _ *http.Request) {
+	letters := []deadLetter{}
+	for _, l := range s.sys.DeadLetters() {
+		letters = append(letters, describe(l))
+	}
+	writeJSON(w, http.StatusOK, letters)
+}
+
+func describe(l actor.DeadLetter) deadLetter {
+	d := deadLetter{Reason: l.Reason.String(), To: l.To.String(), Message: string(proto.MessageName(l.Message))}
+	if l.Err != nil {
+		d.Error = l.Err.Error()
+	}
+	m, ok := l.Message.(*pb.IngestMessage)
+	if !ok {
+		return d
+	}
+	switch source := m.Source.(type) {
+	case *pb.IngestMessage_Document:
+		d.Document, d.Bytes = source.Document.Name, len(source.Document.Text)
+		d.Excerpt = shorten(source.Document.Text, excerptBytes)
+	case *pb.IngestMessage_File:
+		d.Document = source.File.Path
+	}
+	return d
+}
+
+func (s *service) getHealth(w http.ResponseWriter, _ *http.Request) {
+	if s.closing.Load() || s.failed.Err() != nil {
+		writeText(w, http.StatusServiceUnavailable, "ending\n")
+		return
+	}
+	writeText(w, http.StatusOK, "ok\n")
+}
+
+// metrics serves the metrics of the actors, of the service and of the Go process from a registry of its own.
+func (s *service) metrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if c, ok := any(s.sys).(prometheus.Collector); ok {
+		registry.MustRegister(c)
+	}
+	for outcome, n := range map[string]interface{ Load() uint64 }{
+		"counted":     &s.counted,
+		"refused":     &s.refused,
+		"quarantined": &s.quarantined,
+		"given_up":    &s.abandoned,
+	} {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "wordcount_documents_total",
+			Help:        "Documents by what became of them.",
+			ConstLabels: prometheus.Labels{"outcome": outcome},
+		}, func() float64 { return float64(n.Load()) }))
+	}
+	registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "wordcount_workers_replaced_total",
+			Help: "Workers that ended and were replaced by fresh ones.",
+		}, func() float64 { return float64(s.replaced.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wordcount_documents_waiting",
+			Help: "Documents that somebody waits for.",
+		}, func() float64 { return float64(s.pending.Load()) }),
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+func wantsJSON(r *http.Request) bool {
+	return r.URL.Query().Get("format") == "json" || strings.Contains(r.Header.Get("Accept"), "application/json")
+}
+
+// What cannot be written to a client that is gone is nobody's loss, so the writers below drop errors.
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+}
+
+func writeError(w http.ResponseWriter, status int, err error) {
+	writeText(w, status, err.Error()+"\n")
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(value)
+}

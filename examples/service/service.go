@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/greenroom-go/greenroom/actor"
+	"github.com/greenroom-go/greenroom/mailbox"
+	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+)
+
+// shardQueue bounds the mailbox of a shard, in documents' worth of counts.
+const shardQueue = 64
+
+// service is the word count: what runs behind the HTTP handlers and the folder.
+//
+// Documents queue at desks, in bounded mailboxes whose senders wait for room. Each desk has a worker, which splits one
+// document at a time and sends each shard the counts of the words that belong to it. The watch ends the service when a
+// desk or a shard fails; a worker may fail, and its desk replaces it.
+type service struct {
+	opts     options
+	out      io.Writer
+	sys      *actor.System
+	desks    []actor.Ref[*pb.IngestMessage]
+	shards   []actor.Ref[*pb.ShardMessage]
+	reporter actor.AnyRef // zero if no progress is wanted
+
+	next    atomic.Uint64
+	started time.Time
+	fail    context.CancelCauseFunc
+	failed  context.Context // done when the service cannot go on; its cause says why
+	closing atomic.Bool
+	final   *pb.TopReply // the sums at the end
+
+	counted, refused, quarantined, abandoned, replaced atomic.Uint64
+	pending                                            atomic.Int64 // documents that somebody waits for
+}
+
+func newService(o options, out, logs io.Writer) (*service, error) {
+	sys, err := actor.NewSystem(actor.SystemOptions{
+		DeadLetters: o.deadLetters,
+		Logger:      slog.New(slog.NewTextHandler(logs, nil)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &service{opts: o, out: out, sys: sys, started: time.Now()}
+	s.failed, s.fail = context.WithCancelCause(context.Background())
+	if err := s.spawn(); err != nil {
+		return nil, errors.Join(err, sys.Close())
+	}
+	return s, nil
+}
+
+func (s *service) spawn() error {
+	for i := range s.opts.shards {
+		shard, err := actor.Spawn(s.sys, shardBehaviour(), actor.Options{
+			Name:    fmt.Sprintf("shard-%d", i),
+			Mailbox: actor.Mailbox{Capacity: shardQueue, Overflow: mailbox.Suspend},
+		})
+		if err != nil {
+			return err
+		}
+		s.shards = append(s.shards, shard)
+	}
+	for i := range s.opts.desks {
+		desk, err := actor.Spawn(s.sys, s.deskBehaviour(), actor.Options{
+			Name:    fmt.Sprintf("desk-%d", i),
+			Mailbox: actor.Mailbox{Capacity: s.opts.queue, Overflow: mailbox.Suspend},
+		})
+		if err != nil {
+			return err
+		}
+		s.desks = append(s.desks, desk)
+	}
+	_, err := actor.Spawn(s.sys, s.watchBehaviour(), actor.Options{Name: "watch", OnStart: s.watchParts})
+	if err != nil {
+		return err
+	}
+	s.sys.AtExit(10, s.drain)
+	s.sys.AtExit(0, s.sum)
+	return s.spawnReporter()
+}
+
+func (s *service) watchBehaviour() actor.Behaviour[*pb.PartEnded] {
+	return actor.Handler(func(ctx *actor.Context, m *pb.PartEnded) error {
+		if m.Failure != "" {
+			s.fail(fmt.Errorf("%s failed and the counts cannot be trusted any more: %s", m.Part, m.Failure))
+		}
+		return nil
+	})
+}
+
+func (s *service) watchParts(ctx *actor.Context) error {
+	parts := make(map[string]actor.AnyRef)
+	for i, r := range s.shards {
+		parts[fmt.Sprintf("shard %d", i)] = r.Any()
+	}
+	for i, r := range s.desks {
+		parts[fmt.Sprintf("desk %d", i)] = r.Any()
+	}
+	for name, r := range parts {
+		_, err := actor.Monitor(ctx, r, func(d actor.Down) *pb.PartEnded {
+			m := &pb.PartEnded{Part: name}
+			if !d.Reason.Normal() {
+				m.Failure = d.Reason.String()
+			}
+			return m
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ingest has a document counted and waits for it under ctx, first for room at a desk, then for its turn. When it returns
+// without an error the shards have the counts: whoever asks later gets an answer with them.
+func (s *service) ingest(ctx context.Context, m *pb.IngestMessage) (*pb.IngestReply, error) {
+	s.pending.Add(1)
+	defer s.pending.Add(-1)
+	desk := s.desks[s.next.Add(1)%uint64(len(s.desks))]
+	reply, err := actor.Call[*pb.IngestReply](ctx, desk, m)
+	var refused refusedError
+	var panicked *actor.PanicError
+	switch {
+	case err == nil:
+		s.counted.Add(1)
+	case errors.As(err, &refused):
+		s.refused.Add(1)
+	case errors.As(err, &panicked):
+		s.quarantined.Add(1)
+	default:
+		s.abandoned.Add(1)
+	}
+	return reply, err
+}
+
+// top asks every shard for its first n words and merges the answers. With n = 0 the answer holds the sums alone. ctx is an
+// actor's own or any other.
+func (s *service) top(ctx context.Context, n int) (*pb.TopReply, error) {
+	all := &pb.TopReply{}
+	b := best{n: n}
+	request := &pb.ShardMessage{Command: &pb.ShardMessage_Top{Top: &pb.TopRequest{N: uint32(n)}}}
+	for i, shard := range s.shards {
+		reply, err := actor.Call[*pb.TopReply](ctx, shard, request)
+		if err != nil {
+			return nil, fmt.Errorf("ask shard %d: %w", i, err)
+		}
+		all.Documents += reply.Documents
+		all.WordsTotal += reply.WordsTotal
+		all.WordsDistinct += reply.WordsDistinct
+		for _, w := range reply.Words {
+			b.offer(w)
+		}
+	}
+	all.Words = b.ranked()
+	return all, nil
+}
+
+// stop ends the service in good order: what the desks have is counted, then the sums are taken, then all actors end. The
+// caller has seen to it that no document comes any more.
+func (s *service) stop(ctx context.Context) error {
+	if err := s.sys.Stop(ctx); err != nil {
+		return err
+	}
+	ledger := s.sys.Ledger()
+	if s.final == nil {
+		fmt.Fprintf(s.out, "ledger: %v\n", ledger)
+		return errors.New("the counts could not be summed up in time")
+	}
+	fmt.Fprintf(s.out, "total: %d documents, %d words, %d different; refused %d, quarantined %d, given up %d\n",
+		s.final.Documents, s.final.WordsTotal, s.final.WordsDistinct,
+		s.refused.Load(), s.quarantined.Load(), s.abandoned.Load())
+	fmt.Fprintf(s.out, "ledger: %v\n", ledger)
+	if !ledger.Exact || !ledger.Balanced() {
+		return errors.New("the ledger does not add up: this is a fault of the program")
+	}
+	return nil
+}
+
+// drain is an exit hook: it lets the desks finish what they have.
+func (s *service) drain(ctx context.Context) {
+	// Drain travels as a message, and a full mailbox would refuse it.
+	if err := s.sys.Quiesce(ctx); err != nil {
+		return
+	}
+	s.reporter.Stop()
+	_, _ = s.reporter.Wait(ctx)
+	for _, desk := range s.desks {
+		_ = desk.Drain() // a desk that has ended has nothing left
+	}
+	for _, desk := range s.desks {
+		_, _ = desk.Wait(ctx) // how it ended is for the watch
+	}
+}
+
+// sum is an exit hook, after drain: it takes the sums while the shards still live.
+func (s *service) sum(ctx context.Context) {
+	if sums, err := s.top(ctx, 0); err == nil {
+		s.final = sums
+	}
+}
