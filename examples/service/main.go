@@ -6,7 +6,8 @@
 //	curl 'localhost:8080/top?n=10'
 //
 // Ctrl-C ends it in good order: it takes no more documents, counts those it has, and prints the totals and the ledger of
-// all messages. A second Ctrl-C ends it at once. Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong.
+// all messages. A second Ctrl-C ends it at once. Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong,
+// 130 ended by a second Ctrl-C.
 package main
 
 import (
@@ -25,10 +26,21 @@ import (
 )
 
 func main() {
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, restore) // a second signal finds its default action again: it ends the process at once
+	ctx, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		end()
+		<-signals
+		fmt.Fprintln(os.Stderr, "service: ended at once, without a count")
+		os.Exit(exitInterrupted)
+	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+// exitInterrupted is the exit code after a second Ctrl-C, as shells have it.
+const exitInterrupted = 128 + int(syscall.SIGINT)
 
 // options is the command line.
 type options struct {

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram makes this test binary the program itself.
+const asProgram = "GREENROOM_SERVICE_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// program is a run of the whole program inside this process.
+type program struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	code   chan int
+	out    *output
+	err    *output
+}
+
+func startProgram(t *testing.T, args ...string) *program {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{t: t, cancel: cancel, code: make(chan int, 1), out: newOutput(), err: newOutput()}
+	go func() { p.code <- run(ctx, append([]string{"-listen=127.0.0.1:0"}, args...), p.out, p.err) }()
+	t.Cleanup(cancel)
+	return p
+}
+
+func (p *program) url() string {
+	p.t.Helper()
+	p.out.await(p.t, "Ctrl-C ends\n")
+	return address(p.t, p.out.String())
+}
+
+// end does what Ctrl-C does, expects the exit code, and returns what was printed.
+func (p *program) end(want int) string {
+	p.t.Helper()
+	p.cancel()
+	if code := <-p.code; code != want {
+		p.t.Errorf("exit code %d, want %d:\n%v\n%v", code, want, p.out, p.err)
+	}
+	return p.out.String()
+}
+
+func address(t *testing.T, text string) string {
+	t.Helper()
+	found := regexp.MustCompile(`http://\S+:\d+`).FindString(text)
+	if found == "" {
+		t.Fatalf("no address in %q", text)
+	}
+	return found
+}
+
+func TestWrongCommandLine(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"unknown flag", []string{"-colour"}, 2, "-colour"},
+		{"help", []string{"-help"}, 0, "-listen"},
+		{"argument", []string{"docs"}, 2, `unexpected argument "docs"`},
+		{"no number", []string{"-shards=many"}, 2, "shards"},
+		{"no shards", []string{"-shards=0"}, 2, "-shards is 0: it must be from 1"},
+		{"too many desks", []string{"-desks=100000"}, 2, "-desks is 100000"},
+		{"negative limit", []string{"-max-bytes=-1"}, 2, "-max-bytes is -1"},
+		{"negative pace", []string{"-progress=-1s"}, 2, "-progress"},
+		{"no folder", []string{"-dir=" + file + "s"}, 1, "cannot be read"},
+		{"a file for a folder", []string{"-dir=" + file}, 1, "cannot be read"},
+		{"port in use", []string{"-listen=" + taken.Addr().String()}, 1, "choose another with -listen"},
+		{"no address", []string{"-listen=nowhere"}, 1, "nowhere"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if code := run(t.Context(), c.args, &out, &errs); code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			if !strings.Contains(errs.String(), c.want) {
+				t.Errorf("%q does not contain %q", errs.String(), c.want)
+			}
+		})
+	}
+}
+
+func TestProgress(t *testing.T) {
+	p := startProgram(t, "-progress=1ms")
+	if _, _, _, err := ask(http.MethodPost, p.url()+"/documents", "some words"); err != nil {
+		t.Fatal(err)
+	}
+	p.out.await(t, ": 1 documents, 2 words, ")
+	p.end(0)
+}
+
+// TestPartThatFails kills a shard: the service must not go on with counts that are gone.
+func TestPartThatFails(t *testing.T) {
+	c := newOutput()
+	o, err := parse(nil, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newService(o, c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.shards[1].Kill()
+	select {
+	case <-s.failed.Done():
+	case <-time.After(30 * time.Second):
+		t.Fatal("nobody noticed")
+	}
+	if why := context.Cause(s.failed).Error(); !strings.Contains(why, "shard 1 failed") || !strings.Contains(why, "killed") {
+		t.Error(why)
+	}
+	if err := s.stop(t.Context()); err == nil {
+		t.Error("the sums were taken without a shard")
+	}
+}
+
+// TestInterruptUnderLoad interrupts the program, as a process of its own, while clients post as fast as they can. What was
+// acknowledged must be in the totals that it prints, and it must end with exit code 0.
+func TestInterruptUnderLoad(t *testing.T) {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) { testInterrupt(t, sig) })
+	}
+}
+
+func testInterrupt(t *testing.T, sig os.Signal) {
+	process, out := startProcess(t, "-queue=2")
+	out.await(t, "Ctrl-C ends\n")
+	url := address(t, out.String())
+	var acknowledged, words atomic.Uint64
+	enough := make(chan struct{})
+	var posting sync.WaitGroup
+	for i := range 12 {
+		posting.Go(func() {
+			for j := 0; ; j++ {
+				n := (i+j)%5 + 1
+				status, _, _, err := ask(http.MethodPost, url+"/documents", strings.Repeat("word ", n))
+				if err != nil || status != http.StatusOK {
+					return // it takes no more
+				}
+				words.Add(uint64(n))
+				if acknowledged.Add(1) == 200 {
+					close(enough)
+				}
+			}
+		})
+	}
+	<-enough
+	if err := process.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	posting.Wait()
+	if err := process.Wait(); err != nil {
+		t.Errorf("the program ended with %v:\n%v", err, out)
+	}
+	text := out.await(t, "ledger: ")
+	var documents, counted uint64
+	total := text[strings.Index(text, "total: "):]
+	if _, err := fmt.Sscanf(total, "total: %d documents, %d words,", &documents, &counted); err != nil {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	// A post whose connection broke may have been counted without its client's knowing, never the other way round.
+	if documents < acknowledged.Load() || counted < words.Load() || documents > acknowledged.Load()+12 {
+		t.Errorf("%d documents and %d words acknowledged:\n%s", acknowledged.Load(), words.Load(), text)
+	}
+	if !strings.Contains(text, "queued 0 (balanced)") {
+		t.Error(text)
+	}
+}
+
+// startProcess runs the program in a process of its own.
+func startProcess(t *testing.T, args ...string) (*exec.Cmd, *output) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := newOutput()
+	process := exec.Command(self, append([]string{"-listen=127.0.0.1:0"}, args...)...)
+	process.Env = append(os.Environ(), asProgram+"=1")
+	process.Stdout, process.Stderr = out, out
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = process.Process.Kill() })
+	return process, out
+}
+
+// TestSecondInterrupt holds the end up with a post that never finishes: a second interrupt must not wait for it.
+func TestSecondInterrupt(t *testing.T) {
+	process, out := startProcess(t, "-grace=10m")
+	out.await(t, "Ctrl-C ends\n")
+	host := strings.TrimPrefix(address(t, out.String()), "http://")
+	conn, err := net.Dial("tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST /documents HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n", host); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 12)); err != nil { // "100 Continue": the handler reads the body
+		t.Fatal(err)
+	}
+	if err := process.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "ending: ")
+	if err := process.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err = process.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
+		t.Errorf("the program ended with %v:\n%v", err, out)
+	}
+}
+
+// TestGraceEnds holds the end up with a post that never finishes: when the grace is over the program ends all the same,
+// says so, and prints what it has counted.
+func TestGraceEnds(t *testing.T) {
+	p := startProgram(t, "-grace=50ms")
+	host := strings.TrimPrefix(p.url(), "http://")
+	conn, err := net.Dial("tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST /documents HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n", host); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 12)); err != nil {
+		t.Fatal(err)
+	}
+	out := p.end(1)
+	if !strings.Contains(p.err.String(), "cut off after -grace") || !strings.Contains(out, "ledger: ") {
+		t.Errorf("%s\n%v", out, p.err)
+	}
+}
