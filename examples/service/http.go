@@ -236,10 +236,8 @@ func (s *service) getHealth(w http.ResponseWriter, _ *http.Request) {
 // metrics serves the metrics of the actors, of the service and of the Go process from a registry of its own.
 func (s *service) metrics() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if c, ok := any(s.sys).(prometheus.Collector); ok {
-		registry.MustRegister(c)
-	}
+	registry.MustRegister(s.sys, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for outcome, n := range map[string]interface{ Load() uint64 }{
 		"counted":     &s.counted,
 		"refused":     &s.refused,

@@ -150,7 +150,8 @@ func TestCountAndAsk(t *testing.T) {
 	c.expect(http.MethodGet, "/top?format=json", "", 200, `"documents": 3`, `"words": 8`, `"distinct": 4`, `"word": "cat"`)
 	c.expect(http.MethodGet, "/healthz", "", 200, "ok")
 	c.expect(http.MethodGet, "/", "", 200, "POST /documents")
-	c.expect(http.MethodGet, "/metrics", "", 200, `wordcount_documents_total{outcome="counted"} 3`, "go_goroutines")
+	c.expect(http.MethodGet, "/metrics", "", 200, `wordcount_documents_total{outcome="counted"} 3`, "go_goroutines",
+		"\ngreenroom_actors{")
 	if s := c.stats(); s.Documents != 3 || s.Words != 8 || s.Distinct != 4 {
 		t.Errorf("stats: %+v", s)
 	}
