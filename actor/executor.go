@@ -2,6 +2,7 @@ package actor
 
 import (
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/greenroom-go/greenroom/mailbox"
 )
+
+// lingers is how often a worker without work yields before it rests.
+const lingers = 3
 
 // executor runs actors on a bounded number of slots: docs/ARCHITECTURE.md draws the picture.
 type executor struct {
@@ -37,8 +41,8 @@ type executor struct {
 	idle    []*slot
 	live    int // slots that have a worker, the reserved one not counted
 	stuck   int // of these, how many the watchdog gave up waiting for
-	resting bool
 	quiet   []chan struct{}
+	awaited atomic.Bool // quiet is not empty
 	closing bool
 	wg      sync.WaitGroup
 	carried sync.Mutex
@@ -169,6 +173,9 @@ func (s *slot) find() *cell {
 		if a != nil {
 			return a
 		}
+		if s.linger() {
+			continue
+		}
 		if !ex.rest(s) {
 			ex.gone(false)
 			return nil
@@ -204,11 +211,29 @@ func (ex *executor) anyWork(s *slot) bool {
 		return true
 	}
 	for _, v := range ex.all() {
-		if v == s || v.stalled() {
+		switch {
+		case v == s:
 			if v.hasWork() {
 				return true
 			}
-		} else if v.ringHasWork() {
+		case v.status.Load()&slotMask == slotIdle:
+			// it looked for itself
+		case v.ringHasWork(), v.lifo.Load() != nil && v.stalled():
+			return true
+		}
+	}
+	return false
+}
+
+// linger lets other goroutines run before the worker goes to rest, and reports whether one of them brought work: whoever was
+// just answered often asks again, and need not wake anybody then.
+func (s *slot) linger() bool {
+	if s.ex.seeded != nil || s == s.ex.reserved {
+		return false
+	}
+	for range lingers {
+		runtime.Gosched()
+		if s.ex.anyWork(s) {
 			return true
 		}
 	}
@@ -312,6 +337,9 @@ func (ex *executor) leave(s *slot) {
 
 // checkQuiet tells those who wait for quiescence if nothing runs and nothing is runnable.
 func (ex *executor) checkQuiet() {
+	if !ex.awaited.Load() {
+		return
+	}
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
 	if len(ex.quiet) == 0 || !ex.isQuiet() {
@@ -321,6 +349,7 @@ func (ex *executor) checkQuiet() {
 		close(ch)
 	}
 	ex.quiet = nil
+	ex.awaited.Store(false)
 }
 
 // isQuiet reports whether no actor runs, is runnable or blocks. The caller holds mu: while it does, nothing starts.

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	ringCells   = 256                    // of a slot's local run queue
+	ringCells   = 64                     // of a slot's local run queue
 	lifoRun     = 32                     // how often in a row the LIFO place is used
 	globalEvery = 61                     // a slot looks at the shared queue at least each so many picks
 	turnSlice   = 200 * time.Microsecond // an actor that keeps handling or sending messages gives way after this long
@@ -155,7 +155,7 @@ func (s *slot) steal() *cell {
 	start := int(s.rng>>16) % len(slots)
 	for i := range slots {
 		v := slots[(start+i)%len(slots)]
-		if v == s {
+		if v == s || v.status.Load()&slotMask == slotIdle {
 			continue
 		}
 		if a := s.stealFrom(v); a != nil {

@@ -181,7 +181,9 @@ func (sys *System) Quiesce(ctx context.Context) error {
 	}
 	ch := make(chan struct{})
 	ex.quiet = append(ex.quiet, ch)
+	ex.awaited.Store(true)
 	ex.mu.Unlock()
+	ex.checkQuiet()
 	select {
 	case <-ch:
 		return nil
