@@ -1,0 +1,325 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/greenroom-go/greenroom/actor"
+)
+
+var errBoom = errors.New("boom")
+
+// play runs f in an actor of its own and returns what the actor ended with.
+func play(t *testing.T, sys *actor.System, f func(ctx *actor.Context) error) error {
+	t.Helper()
+	_, err := start(sys, f).Wait(bounded(t))
+	return err
+}
+
+func start(sys *actor.System, f func(ctx *actor.Context) error) actor.AnyRef {
+	return actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*num]) error { return f(ctx) })).Any()
+}
+
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// untilStopped is a child that waits for its end.
+func untilStopped(ended *atomic.Int32) func(ctx *actor.Context) error {
+	return func(ctx *actor.Context) error {
+		defer ended.Add(1)
+		return ctx.Sleep(time.Hour)
+	}
+}
+
+func TestScopeWaitsForAll(t *testing.T) {
+	sys := newSystem(t)
+	err := play(t, sys, func(ctx *actor.Context) error {
+		sums := make([]int, 100)
+		err := actor.RunScope(ctx, func(s *actor.Scope) error {
+			for i := range sums {
+				s.Go(func(ctx *actor.Context) error {
+					if err := ctx.Yield(); err != nil {
+						return err
+					}
+					sums[i] = i
+					return nil
+				})
+			}
+			return nil
+		})
+		for i, v := range sums {
+			if v != i {
+				return fmt.Errorf("child %d left %d", i, v)
+			}
+		}
+		if n := len(ctx.Children()); n != 0 {
+			return fmt.Errorf("%d children outlive their scope", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestScopeFirstFailureStopsTheRest(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fail func(s *actor.Scope) error
+		want func(err error) bool
+	}{
+		{"error of a child", func(s *actor.Scope) error {
+			s.Go(func(*actor.Context) error { return errBoom })
+			return nil
+		}, func(err error) bool { return err == errBoom }},
+		{"error of f", func(*actor.Scope) error { return errBoom }, func(err error) bool { return err == errBoom }},
+		{"panic of a child", func(s *actor.Scope) error {
+			s.Go(func(*actor.Context) error { panic(errBoom) })
+			return nil
+		}, func(err error) bool {
+			var p *actor.PanicError
+			return errors.As(err, &p) && errors.Is(err, errBoom)
+		}},
+		{"a child is killed", func(s *actor.Scope) error {
+			s.Go(func(ctx *actor.Context) error { return ctx.Sleep(time.Hour) }).Kill()
+			return nil
+		}, func(err error) bool { return errors.Is(err, actor.ErrKilled) }},
+		{"f waits under the scope's context", func(s *actor.Scope) error {
+			s.Go(func(*actor.Context) error { return errBoom })
+			<-s.Context().Done()
+			return context.Cause(s.Context())
+		}, func(err error) bool { return err == errBoom }},
+		{"a nil function", func(s *actor.Scope) error {
+			s.Go(nil)
+			return nil
+		}, func(err error) bool { return err == actor.ErrNilBehaviour }},
+		{"in a nested scope", func(s *actor.Scope) error {
+			s.Go(func(ctx *actor.Context) error {
+				return actor.RunScope(ctx, func(s *actor.Scope) error {
+					s.Go(func(*actor.Context) error { return errBoom })
+					return nil
+				})
+			})
+			return nil
+		}, func(err error) bool { return err == errBoom }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sys := newSystem(t)
+			var ended atomic.Int32
+			err := play(t, sys, func(ctx *actor.Context) error {
+				err := actor.RunScope(ctx, func(s *actor.Scope) error {
+					started := make(chan struct{}, 3)
+					for range 3 {
+						s.Go(func(ctx *actor.Context) error {
+							started <- struct{}{}
+							return untilStopped(&ended)(ctx)
+						})
+					}
+					for len(started) < 3 {
+						_ = ctx.Yield()
+					}
+					return c.fail(s)
+				})
+				if !c.want(err) {
+					return fmt.Errorf("the scope returned %w", err)
+				}
+				if n := ended.Load(); n != 3 {
+					return fmt.Errorf("%d of 3 had ended", n)
+				}
+				if ctx.Err() != nil {
+					return errors.New("the actor of the scope is asked to stop")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestScopeEndsWithItsActor(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(r actor.AnyRef)
+		want func(err error) bool
+	}{
+		{"stop", actor.AnyRef.Stop, func(err error) bool { return err == nil }},
+		{"kill", actor.AnyRef.Kill, func(err error) bool { return errors.Is(err, actor.ErrKilled) }},
+		{"interrupt", func(r actor.AnyRef) { _ = r.Interrupt(errBoom) }, func(err error) bool { return errors.Is(err, errBoom) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sys := newSystem(t)
+			var ended atomic.Int32
+			up := make(chan struct{}, 2)
+			child := func(ctx *actor.Context) error {
+				up <- struct{}{}
+				return untilStopped(&ended)(ctx)
+			}
+			ref := start(sys, func(ctx *actor.Context) error {
+				return actor.RunScope(ctx, func(s *actor.Scope) error {
+					s.Go(child)
+					s.Go(func(ctx *actor.Context) error {
+						return actor.RunScope(ctx, func(s *actor.Scope) error { s.Go(child); return nil })
+					})
+					return nil
+				})
+			})
+			<-up
+			<-up
+			c.end(ref)
+			if _, err := ref.Wait(bounded(t)); !c.want(err) {
+				t.Fatalf("the actor ended with %v", err)
+			}
+			if n := ended.Load(); n != 2 {
+				t.Fatalf("%d of 2 children had ended before their actor", n)
+			}
+		})
+	}
+}
+
+func TestScopeEndsWithItsContext(t *testing.T) {
+	sys := newSystem(t)
+	var ended atomic.Int32
+	err := play(t, sys, func(ctx *actor.Context) error {
+		inner, cancel := context.WithCancel(ctx)
+		err := actor.RunScope(inner, func(s *actor.Scope) error {
+			s.Go(untilStopped(&ended))
+			s.Go(func(*actor.Context) error { cancel(); return nil })
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("cancelled: %w", err)
+		}
+		short, cancel := ctx.WithTimeout(time.Millisecond)
+		defer cancel()
+		err = actor.RunScope(short, func(s *actor.Scope) error { s.Go(untilStopped(&ended)); return nil })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("expired: %w", err)
+		}
+		if n := len(ctx.Children()); n != 0 {
+			return fmt.Errorf("%d children outlive their scope", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A child that does not heed the request to stop is waited for, and the panic of f waits too.
+func TestScopeWaitsForTheStubborn(t *testing.T) {
+	sys := newSystem(t)
+	release, failing := make(chan struct{}), make(chan struct{})
+	stubborn := func(ended *atomic.Int32) func(*actor.Context) error {
+		return func(ctx *actor.Context) error {
+			defer ended.Add(1)
+			close(failing)
+			return ctx.Block(func() { <-release })
+		}
+	}
+	var ended atomic.Int32
+	ref := start(sys, func(ctx *actor.Context) (err error) {
+		defer func() {
+			if v := recover(); v != errBoom || ended.Load() != 1 {
+				err = fmt.Errorf("recovered %v with %d children ended", v, ended.Load())
+			}
+		}()
+		return actor.RunScope(ctx, func(s *actor.Scope) error {
+			s.Go(stubborn(&ended))
+			for {
+				select {
+				case <-failing:
+					panic(errBoom)
+				default:
+					_ = ctx.Yield()
+				}
+			}
+		})
+	})
+	<-failing
+	if !ref.Alive() {
+		t.Error("the scope ended before its child")
+	}
+	close(release)
+	if _, err := ref.Wait(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestScopeGoFromAChildAndAfterTheEnd(t *testing.T) {
+	sys := newSystem(t)
+	err := play(t, sys, func(ctx *actor.Context) error {
+		var kept *actor.Scope
+		var ran atomic.Int32
+		err := actor.RunScope(ctx, func(s *actor.Scope) error {
+			kept = s
+			s.Go(func(*actor.Context) error {
+				s.Go(func(*actor.Context) error { ran.Add(1); return nil })
+				return nil
+			})
+			return nil
+		})
+		if err != nil || ran.Load() != 1 {
+			return fmt.Errorf("%d ran, %w", ran.Load(), err)
+		}
+		if r := kept.Go(func(*actor.Context) error { ran.Add(1); return nil }); !r.IsZero() {
+			return errors.New("a scope that is over started a child")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestScopeNeedsAnActor(t *testing.T) {
+	if err := actor.RunScope(context.Background(), func(*actor.Scope) error { return nil }); err == nil {
+		t.Error("a scope without an actor")
+	}
+	sys := newSystem(t)
+	got := make(chan error, 2)
+	err := play(t, sys, func(ctx *actor.Context) error {
+		if err := actor.RunScope(ctx, nil); !errors.Is(err, actor.ErrNilBehaviour) {
+			return fmt.Errorf("nil function: %w", err)
+		}
+		go func() { got <- actor.RunScope(ctx, func(*actor.Scope) error { return nil }) }()
+		return ctx.Block(func() { got <- <-got })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; !errors.Is(err, actor.ErrForeignGoroutine) {
+		t.Errorf("from another goroutine: %v", err)
+	}
+}
+
+func ExampleRunScope() {
+	sys, _ := actor.NewSystem()
+	defer sys.Close()
+	ref := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*num]) error {
+		parts := make([]int, 4)
+		err := actor.RunScope(ctx, func(s *actor.Scope) error {
+			for i := range parts {
+				s.Go(func(*actor.Context) error {
+					parts[i] = i * i
+					return nil
+				})
+			}
+			return nil
+		})
+		fmt.Println(parts, err, slices.Max(parts))
+		return err
+	}))
+	_, _ = ref.Wait(context.Background())
+	// Output: [0 1 4 9] <nil> 9
+}
