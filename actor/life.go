@@ -540,7 +540,9 @@ func (sys *System) childrenOf(a *cell) []AnyRef {
 	refs := make([]AnyRef, 0, a.nchild)
 	for i := a.child; i != 0; {
 		b := sys.table.at(i - 1)
-		refs = append(refs, AnyRef{sys.node, uint64(b.gen.Load())<<32 | uint64(b.idx)})
+		if gen := b.gen.Load(); gen != 0 { // else it has just ended
+			refs = append(refs, AnyRef{sys.node, uint64(gen)<<32 | uint64(b.idx)})
+		}
 		i = b.older
 	}
 	return refs
