@@ -17,14 +17,15 @@ func (ctx *Context) Block(f func()) error {
 	}
 	s := c.slot
 	if s.ex.seeded != nil {
-		f()
+		s.ex.seeded.block(f)
 		return nil
 	}
 	st := s.status.Load()&^slotMask + slotMask + 1
 	s.ex.nBlocked.Add(1)
 	c.block = true
+	queued := s.lifo.Load() != nil || s.head != s.tail // asked before the slot may be another's
 	s.status.Store(st | slotBlocked)
-	s.ex.dog.blocked(s)
+	s.ex.dog.blocked(queued)
 	defer c.unblock(s, st)
 	f()
 	return nil

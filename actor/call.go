@@ -265,15 +265,13 @@ func (c *carrier) dropCall() {
 	c.call.close(uint32(st>>callShift), context.Canceled)
 }
 
-var callPool = sync.Pool{New: func() any { return &call{done: make(chan bool, 1)} }}
-
 // callFromGoroutine is Call from a goroutine outside of actors.
 func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	sys := r.node.sys
-	k := callPool.Get().(*call)
+	k := sys.ex.calls.Get().(*call)
 	k.sys = sys
 	k.until.Store(0)
 	if at, ok := ctx.Deadline(); ok {
@@ -282,14 +280,14 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, err
 	seq := k.open()
 	if err := send(ctx, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		k.close(seq, err)
-		callPool.Put(k)
+		sys.ex.calls.Put(k)
 		return nil, err
 	}
 	select {
 	case <-k.done:
 	case <-ctx.Done():
 		if !k.close(seq, ctx.Err()) {
-			callPool.Put(k)
+			sys.ex.calls.Put(k)
 			return nil, ctx.Err()
 		}
 		<-k.done
@@ -297,7 +295,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, err
 	v, err := k.value, k.err
 	k.value, k.err = nil, nil
 	k.state.Store(uint64(seq)<<callShift | callFree)
-	callPool.Put(k)
+	sys.ex.calls.Put(k)
 	return v, err
 }
 
@@ -420,6 +418,7 @@ func (r Responder) Reply(m proto.Message) error {
 	if r.sys == nil {
 		return ErrNoCall
 	}
+	r.sys.awaitTurn("replies", m)
 	return r.sys.reply(nil, r.ref, m, nil)
 }
 
@@ -431,6 +430,7 @@ func (r Responder) Fail(err error) error {
 	if err == nil {
 		err = ErrNoReply
 	}
+	r.sys.awaitTurn("fails a call", nil)
 	return r.sys.reply(nil, r.ref, nil, err)
 }
 

@@ -24,6 +24,7 @@ type executor struct {
 
 	nodes  mailbox.Pool[envelope]
 	caches sync.Pool // *outsider: what goroutines outside of actors send with
+	calls  sync.Pool // *call: of goroutines outside of actors; their channels belong to the System's synctest bubble
 	timers timers
 
 	shared sharedQueue
@@ -58,6 +59,7 @@ func newExecutor(sys *System, o SystemOptions) *executor {
 		out.cache.Init(&ex.nodes)
 		return out
 	}
+	ex.calls.New = func() any { return &call{done: make(chan bool, 1)} }
 	ex.timers.init(ex)
 	if o.Seed != 0 {
 		ex.seeded = newSeeded(ex, o.Seed)
@@ -401,6 +403,9 @@ func (ex *executor) close() {
 	}
 	ex.dog.stop()
 	ex.timers.stop()
+	if ex.seeded != nil {
+		ex.seeded.openDoor()
+	}
 	ex.wg.Wait()
 	for _, c := range ex.spareCa {
 		c.dispose()

@@ -259,14 +259,23 @@ func (r AnyRef) linkDown(s *slot, d Down) {
 // Stop asks the actor to come to an end, with a normal reason, and returns at once. The request overtakes messages: a handler
 // ends after the message in hand, a waiting behaviour gets ErrStopped from its wait and the loop over an inbox ends; what is
 // still queued becomes dead letters. Stopping an actor that has ended does nothing.
-func (r AnyRef) Stop() { r.askStop(nil, ctlStop, Reason{}) }
+func (r AnyRef) Stop() {
+	r.awaitTurn("stops")
+	r.askStop(nil, ctlStop, Reason{})
+}
 
 // Shutdown is Stop with ReasonShutdown, as a supervisor stops its children.
-func (r AnyRef) Shutdown() { r.askStop(nil, ctlStop, Reason{Kind: ReasonShutdown}) }
+func (r AnyRef) Shutdown() {
+	r.awaitTurn("shuts down")
+	r.askStop(nil, ctlStop, Reason{Kind: ReasonShutdown})
+}
 
 // Kill ends the actor at its next wait, or before its next message: its deferred functions run, its waits answer ErrKilled.
 // Code that neither waits nor returns cannot be killed; the watchdog works around it.
-func (r AnyRef) Kill() { r.askStop(nil, ctlKill, Reason{Kind: ReasonKilled, Err: ErrKilled}) }
+func (r AnyRef) Kill() {
+	r.awaitTurn("kills")
+	r.askStop(nil, ctlKill, Reason{Kind: ReasonKilled, Err: ErrKilled})
+}
 
 // Drain asks the actor to stop once it has handled everything that is in its mailbox now. It travels as a message: what is
 // sent after it becomes dead letters.
@@ -274,6 +283,7 @@ func (r AnyRef) Drain() error {
 	if r.node == nil {
 		return ErrNoActor
 	}
+	r.awaitTurn("drains")
 	return r.node.sys.post(nil, r, drainMsg{})
 }
 
@@ -289,6 +299,7 @@ func (r AnyRef) Interrupt(err error) error {
 	if err == nil {
 		return errors.New("actor: Interrupt needs an error to interrupt with")
 	}
+	r.awaitTurn("interrupts")
 	a := r.cell()
 	if a == nil {
 		return ErrStopped

@@ -150,6 +150,9 @@ func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 		ctx.sys.deadLetter(s, AnyRef{ctx.sys.node, uint64(env.gen())<<32 | uint64(ctx.cell.idx)}, env, DeadStopped, nil)
 		return false
 	}
+	if s.special && s.ex.seeded != nil {
+		s.ex.seeded.taken(ctx, env.msg)
+	}
 	c.env = env
 	c.busy = true
 	if env.call != nil {

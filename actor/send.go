@@ -73,14 +73,18 @@ func (sys *System) sendFromActor(ctx *Context, c *carrier, r AnyRef, env envelop
 	}
 	s.tally.sent++
 	if s.left--; s.left <= 0 {
-		s.lookFromSend(c)
+		s.lookFromSend(c, r)
 	}
 	return nil
 }
 
 // lookFromSend is the look at the clock of a behaviour that sends on and on: it gives way when its time is up.
-func (s *slot) lookFromSend(c *carrier) {
+func (s *slot) lookFromSend(c *carrier, r AnyRef) {
 	s.look()
+	if s.ex.seeded != nil {
+		s.ex.seeded.sent(c, r)
+		return
+	}
 	if s.lastNow-s.turnNow < turnSlice || c.dying {
 		return
 	}
@@ -100,7 +104,7 @@ func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) 
 	}
 	env.meta |= r.id &^ lowWord
 	if sys.ex.seeded != nil {
-		return sys.ex.seeded.admit(a, env)
+		sys.ex.seeded.await("sends to "+r.String()+" "+show(env.msg), r.id, env.msg)
 	}
 	if a.flags.Load()&flagQueue != 0 {
 		return sys.sendToQueue(ctx, nil, a, env)

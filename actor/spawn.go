@@ -124,6 +124,9 @@ func spawn(from Spawner, b behaviour, opts []Options, m *monitor) (AnyRef, error
 	if len(opts) > 1 {
 		return AnyRef{}, errors.New("actor: more than one Options")
 	}
+	if ctx == nil && sys.ex.seeded != nil {
+		sys.ex.seeded.await("spawns an actor "+o.Name, 0, nil)
+	}
 	if sys.stopping.Load() {
 		return AnyRef{}, ErrStopped
 	}

@@ -79,6 +79,7 @@ func (c *Context) resumed(giveUp bool) (any, bool) {
 // Resume ends the actor's Suspend, which returns v. It wakes nothing but a Suspend: ErrNotSuspended if the actor waits for
 // something else, or does not wait, or was resumed already.
 func (r AnyRef) Resume(v any) error {
+	r.awaitTurn("resumes")
 	a := r.cell()
 	if a == nil {
 		return ErrStopped

@@ -35,7 +35,8 @@ type SystemOptions struct {
 	DeadLetters int
 	// Logger gets what the System has to say. Nil means nothing is logged.
 	Logger *slog.Logger
-	// Seed, if not 0, makes the System deterministic: see package actortest.
+	// Seed, if not 0, makes the System deterministic inside a testing/synctest bubble, and slow: one worker draws what
+	// runs next. See package actortest.
 	Seed uint64
 }
 
@@ -112,6 +113,9 @@ func NewSystem(o ...SystemOptions) (*System, error) {
 		dead:    deadLetters{keep: opts.DeadLetters},
 	}
 	sys.node = &node{id: binary.LittleEndian.Uint64(id[:]), sys: sys}
+	if opts.Seed != 0 {
+		sys.node.id = seededNode(opts.Seed)
+	}
 	sys.metrics.name = cmp.Or(opts.Name, fmt.Sprintf("%016x", sys.node.id))
 	sys.ex = newExecutor(sys, opts)
 	return sys, nil
@@ -120,7 +124,7 @@ func NewSystem(o ...SystemOptions) (*System, error) {
 // Name is what SystemOptions called the System, or else its NodeID in hexadecimal.
 func (sys *System) Name() string { return sys.metrics.name }
 
-// NodeID is the random number of this incarnation of the System, as refs carry it.
+// NodeID is the random number of this incarnation of the System, as refs carry it. Under a seed it is drawn from that.
 func (sys *System) NodeID() uint64 { return sys.node.id }
 
 func (sys *System) born(flags uint32) {

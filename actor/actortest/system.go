@@ -1,0 +1,54 @@
+package actortest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/greenroom-go/greenroom/actor"
+)
+
+// New starts a System for one test. At the test's end it is stopped, and the test fails if an actor did not end, if a stack
+// that actors ran on is left, or if the ledger does not add up: some message is in none of its classes.
+// Wrong options end the test. It works inside a bubble of testing/synctest, where time is virtual, and outside.
+func New(t testing.TB, o ...actor.SystemOptions) *actor.System {
+	t.Helper()
+	sys, err := actor.NewSystem(o...)
+	if err != nil {
+		t.Fatalf("actortest: start a System: %v", err)
+	}
+	t.Cleanup(func() { stop(t, sys) })
+	return sys
+}
+
+// stop ends the System and reports whatever it leaves behind.
+func stop(t testing.TB, sys *actor.System) {
+	t.Helper()
+	if err := sys.Stop(context.Background()); err != nil {
+		t.Errorf("actortest: stop the System: %v", err)
+		return
+	}
+	if n := carriers(sys); n != 0 {
+		t.Errorf("actortest: %v stacks of actors are left after the System stopped", n)
+	}
+	if l := sys.Ledger(); !l.Exact || !l.Balanced() || l.Queued != 0 {
+		t.Errorf("actortest: the ledger does not add up after the System stopped: %v", l)
+	}
+}
+
+// carriers reads from the System's metrics how many stacks it has.
+func carriers(sys *actor.System) (n float64) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(sys)
+	families, _ := registry.Gather()
+	for _, f := range families {
+		if f.GetName() != "greenroom_carriers" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			n += m.GetGauge().GetValue()
+		}
+	}
+	return n
+}
