@@ -467,12 +467,21 @@ type edge struct {
 	mu      sync.Mutex
 	from    AnyRef // who waits: a carrier serves many actors
 	to      AnyRef
+	lock    *lockCore // instead of to: whoever owns it by then
 	version uint64
 }
 
 func (e *edge) set(from, to AnyRef) {
 	e.mu.Lock()
-	e.from, e.to = from, to
+	e.from, e.to, e.lock = from, to, nil
+	e.version++
+	e.mu.Unlock()
+}
+
+// setLock has the edge lead to the owner of l, who may change while from waits.
+func (e *edge) setLock(from AnyRef, l *lockCore) {
+	e.mu.Lock()
+	e.from, e.to, e.lock = from, AnyRef{}, l
 	e.version++
 	e.mu.Unlock()
 }
@@ -494,11 +503,17 @@ func (e *edge) move(from, to AnyRef) {
 // read returns whom the actor from waits for, the zero ref if for nobody.
 func (e *edge) read(from AnyRef) (AnyRef, uint64) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.from != from {
+	to, lock, version := e.to, e.lock, e.version
+	same := e.from == from
+	e.mu.Unlock()
+	if !same {
 		return AnyRef{}, 0
 	}
-	return e.to, e.version
+	if lock != nil {
+		owner, owners := lock.blocker(from)
+		return owner, version<<32 | owners&(1<<32-1)
+	}
+	return to, version
 }
 
 // deadlock looks for a cycle through the edge from this actor to r, which is published already. It walks twice: if no edge of
