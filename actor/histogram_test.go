@@ -4,18 +4,33 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/greenroom-go/greenroom/mailbox"
 )
 
-func render(t *testing.T, h *histogram, buckets int, scale float64) *dto.Histogram {
+// rendered is a histogram as a scrape shows it: upTo counts the values up to each of bounds.
+type rendered struct {
+	count  uint64
+	sum    float64
+	bounds []float64
+	upTo   []uint64
+}
+
+func render(t *testing.T, h *histogram, buckets int, scale float64) (r rendered) {
 	t.Helper()
-	var m dto.Metric
-	if err := h.metric(prometheus.NewDesc("h", "h", nil, nil), buckets, scale).Write(&m); err != nil {
+	desc := prometheus.NewDesc("h", "h", nil, nil)
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(prometheus.CollectorFunc(func(to chan<- prometheus.Metric) { to <- h.metric(desc, buckets, scale) }))
+	families, err := reg.Gather()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return m.GetHistogram()
+	got := families[0].GetMetric()[0].GetHistogram()
+	r.count, r.sum = got.GetSampleCount(), got.GetSampleSum()
+	for _, b := range got.GetBucket() {
+		r.bounds, r.upTo = append(r.bounds, b.GetUpperBound()), append(r.upTo, b.GetCumulativeCount())
+	}
+	return r
 }
 
 // TestHistogramBounds: every value lies in the first bucket whose bound it does not exceed, and nowhere else.
@@ -24,13 +39,13 @@ func TestHistogramBounds(t *testing.T) {
 		var h histogram
 		h.observe(us)
 		got := render(t, &h, latencyBuckets, 1e6)
-		if got.GetSampleCount() != 1 || got.GetSampleSum() != float64(us)/1e6 {
-			t.Errorf("%d us: count %d, sum %v", us, got.GetSampleCount(), got.GetSampleSum())
+		if got.count != 1 || got.sum != float64(us)/1e6 {
+			t.Errorf("%d us: count %d, sum %v", us, got.count, got.sum)
 		}
-		for _, b := range got.GetBucket() {
+		for i, bound := range got.bounds {
 			// A reading of us is a time of at least us and less than us+1.
-			if in := b.GetCumulativeCount() == 1; in != (float64(us+1)/1e6 <= b.GetUpperBound()) {
-				t.Errorf("%d us: counted as at most %v s: %v", us, b.GetUpperBound(), in)
+			if in := got.upTo[i] == 1; in != (float64(us+1)/1e6 <= bound) {
+				t.Errorf("%d us: counted as at most %v s: %v", us, bound, in)
 			}
 		}
 	}
@@ -47,12 +62,11 @@ func TestHistogramDrain(t *testing.T) {
 		t.Errorf("the cache keeps %v", d)
 	}
 	got := render(t, &h, depthBuckets, 1)
-	if got.GetSampleCount() != 4 || got.GetSampleSum() != 1<<30+4 {
-		t.Errorf("count %d, sum %v, want 4 and 2^30+4", got.GetSampleCount(), got.GetSampleSum())
+	if got.count != 4 || got.sum != 1<<30+4 {
+		t.Errorf("count %d, sum %v, want 4 and 2^30+4", got.count, got.sum)
 	}
-	last := got.GetBucket()[len(got.GetBucket())-1]
-	if got.GetBucket()[0].GetCumulativeCount() != 2 || last.GetCumulativeCount() != 3 {
-		t.Errorf("buckets: %v, want 2 up to one message and 3 with a bound", got.GetBucket())
+	if got.upTo[0] != 2 || got.upTo[len(got.upTo)-1] != 3 {
+		t.Errorf("buckets: %v, want 2 up to one message and 3 with a bound", got.upTo)
 	}
 }
 
@@ -70,8 +84,8 @@ func TestLatencyIsNeverNegative(t *testing.T) {
 		s.latency(sys.ex.stamp(sys.ex.now()))
 	}
 	got := render(t, &sys.metrics.latency, latencyBuckets, 1e6)
-	if last := got.GetBucket()[latencyBuckets-1]; last.GetCumulativeCount() != n {
-		t.Errorf("%d of %d messages waited for more than %v s", n-last.GetCumulativeCount(), n, last.GetUpperBound())
+	if last := got.upTo[latencyBuckets-1]; last != n {
+		t.Errorf("%d of %d messages waited for more than %v s", n-last, n, got.bounds[latencyBuckets-1])
 	}
 }
 

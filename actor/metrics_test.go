@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -47,22 +46,14 @@ func gather(from prometheus.Gatherer) (scrape, error) {
 					name += " " + l.GetValue()
 				}
 			}
-			got.add(name, m)
+			if h := m.GetHistogram(); h != nil {
+				got[name+"_count"], got[name+"_sum"] = float64(h.GetSampleCount()), h.GetSampleSum()
+			} else {
+				got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() // it is one of them
+			}
 		}
 	}
 	return got, err
-}
-
-func (s scrape) add(name string, m *dto.Metric) {
-	switch {
-	case m.GetCounter() != nil:
-		s[name] = m.GetCounter().GetValue()
-	case m.GetGauge() != nil:
-		s[name] = m.GetGauge().GetValue()
-	default:
-		s[name+"_count"] = float64(m.GetHistogram().GetSampleCount())
-		s[name+"_sum"] = m.GetHistogram().GetSampleSum()
-	}
 }
 
 func (s scrape) want(t testing.TB, want scrape) {
