@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,7 @@ import (
 const childFlag = "-take-one-sample"
 
 // sampleTimeout bounds one sample. The longest, a million goroutines on a slow machine, takes a tenth of it.
-const sampleTimeout = 5 * time.Minute
+const sampleTimeout = 2 * time.Minute
 
 // takeSample does the work of a job in this process.
 func takeSample(ctx context.Context, suite Suite, j job) (sample, error) {
@@ -76,6 +77,9 @@ func spawnSample(ctx context.Context, j job) (sample, error) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return sample{}, fmt.Errorf("sample of %s %s took longer than %v", j.Bench, j.Impl, sampleTimeout)
+		}
 		if ctx.Err() != nil {
 			return sample{}, fmt.Errorf("sample of %s %s cut off: %w", j.Bench, j.Impl, ctx.Err())
 		}

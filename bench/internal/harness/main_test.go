@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 	if IsChild(os.Args[1:]) {
 		os.Exit(Main(fakeSuite(), os.Args[1:], os.Stdout, os.Stderr))
 	}
+	// The race detector keeps each of the many children for a second after its work, unless it is told not to.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	os.Exit(m.Run())
 }
 

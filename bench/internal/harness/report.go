@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -123,6 +124,8 @@ func times(ratio float64) string { return figure(ratio) + "x" }
 func figure(v float64) string {
 	decimals := 3
 	switch abs := max(v, -v); {
+	case abs > 0 && abs < 0.01:
+		decimals = 5
 	case abs >= 1000:
 		decimals = 0
 	case abs >= 100:
@@ -133,7 +136,7 @@ func figure(v float64) string {
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
-// trim shows a whole number without its decimals.
-func trim(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+// trim shows at most two decimals, and only those that say something.
+func trim(v float64) string { return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64) }
 
 func keys(set map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(set)), ", ") }

@@ -79,7 +79,7 @@ func TestReach(t *testing.T) {
 }
 
 func TestFigure(t *testing.T) {
-	for v, want := range map[float64]string{0: "0.00", 0.12345: "0.123", 12.345: "12.35", 123.45: "123.5", 1e7: "10000000"} {
+	for v, want := range map[float64]string{0: "0.00", 0.00042: "0.00042", 0.12345: "0.123", 12.345: "12.35", 123.45: "123.5", 1e7: "10000000"} {
 		if got := figure(v); got != want {
 			t.Errorf("figure(%v) = %q, want %q", v, got, want)
 		}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"github.com/greenroom-go/greenroom/bench/internal/harness"
+)
+
+// suite lists the benches in the order they run.
+func suite() harness.Suite {
+	return harness.Suite{
+		{
+			Name: "idle-memory", What: "spawned handler actors, addressable by id: bytes per actor after one GC, resident and on the heap",
+			N: 1_000_000, ShortN: 100_000, Rows: memoryRows(208),
+			Greenroom: idleMemory, Floors: floors("goroutines that range over channels, in a slice", idleMemoryChan),
+		},
+		{
+			Name: "idle-memory-used", What: "the same after each has handled a message",
+			N: 1_000_000, ShortN: 100_000, Rows: memoryRows(260),
+			Greenroom: idleMemoryUsed, Floors: floors("goroutines that range over channels, in a slice", idleMemoryUsedChan),
+		},
+		{
+			Name: "suspended-100k/handlers", What: "handler actors that each wait for one resume message: peak resident size of the process",
+			N: 100_000, ShortN: 100_000, Rows: one("MB", harness.Lower, harness.Reach{AtMost: 45}),
+			Greenroom: suspendedHandlers, Floors: floors("goroutines blocked on a channel", suspendedChan),
+		},
+		{
+			Name: "suspended-100k/routines", What: "routines suspended in the middle of a trivial body: peak resident size of the process",
+			N: 100_000, ShortN: 100_000, Rows: one("MB", harness.Lower, harness.Reach{AtMost: 310}),
+			Greenroom: suspendedRoutines, Floors: floors("goroutines blocked on a channel", suspendedChan),
+		},
+		{
+			Name: "spawn", What: "spawns of a handler actor, from an actor",
+			N: 1_000_000, ShortN: 100_000, Rows: one("M/s", harness.Higher, ratio(6, 0)),
+			Greenroom: spawn, Floors: floors("go and a channel, from a goroutine", spawnChan),
+		},
+		{
+			Name: "pingpong", What: "2 handler actors, a round trip", Fresh: true,
+			N: 3_000_000, ShortN: 500_000, Rows: one("ns", harness.Lower, ratio(2, 3)),
+			Greenroom: pingpong, Floors: floors("2 goroutines, 2 channels of 1", pingpongChan),
+		},
+		{
+			Name: "pingpong-routine", What: "2 routines that Receive, a round trip", Fresh: true,
+			N: 3_000_000, ShortN: 500_000, Rows: one("ns", harness.Lower, ratio(0.95, 1.3)),
+			Greenroom: pingpongRoutine, Floors: floors("2 goroutines, 2 channels of 1", pingpongChan),
+		},
+		{
+			Name: "pairs", What: "1,000 pairs of handler actors, a round trip", Fresh: true,
+			N: 3_000_000, ShortN: 500_000, Rows: one("ns", harness.Lower, ratio(2, 3)),
+			Greenroom: pairs, Floors: floors("1,000 pairs of goroutines, channels of 1", pairsChan),
+		},
+		{
+			Name: "count", What: "1 sender, 1 receiver with an unbounded mailbox, a message", Fresh: true,
+			N: 5_000_000, ShortN: 2_000_000, Rows: one("ns", harness.Lower, ratio(1.5, 3)),
+			Greenroom: count, Floors: floors("a channel of 1,024", countChan),
+		},
+		{
+			Name: "fanin", What: "1,000 senders to one receiver, a message", Fresh: true,
+			N: 5_000_000, ShortN: 1_000_000, Rows: one("ns", harness.Lower, ratio(1, 2)),
+			Greenroom: fanin, Floors: floors("1,000 goroutines, a channel of 1,024", faninChan),
+		},
+		{
+			Name: "ring", What: "1,000 handler actors in a ring, a hop", Fresh: true,
+			N: 1_000_000, ShortN: 500_000, Rows: one("ns", harness.Lower, ratio(2, 3)),
+			Greenroom: ring, Floors: floors("1,000 goroutines, channels of 1", ringChan),
+		},
+		{
+			Name: "call", What: "Call after Call from a goroutine", Fresh: true,
+			N: 1_000_000, ShortN: 200_000, Rows: one("ns", harness.Lower, ratio(1, 1.5)),
+			Greenroom: call, Floors: floors("a channel, with a reply channel in the request", callChan),
+		},
+		{
+			Name: "call-inside", What: "Call after Call from an actor", Fresh: true,
+			N: 1_000_000, ShortN: 200_000, Rows: one("ns", harness.Lower, ratio(2, 4)),
+			Greenroom: callInside, Floors: floors("a channel, with a reply channel in the request", callChan),
+		},
+		{
+			Name: "timers", What: "actors that sleep 3 times: how late they wake, processor time per sleep",
+			N: 200_000, ShortN: 20_000,
+			Rows: []harness.Row{
+				{Name: "p50", Unit: "us", Reach: ratio(1, 0)},
+				{Name: "p99", Unit: "us", Reach: ratio(1, 0)},
+				{Name: "cost", Unit: "ns", Reach: ratio(1, 0)},
+			},
+			Greenroom: timers, Floors: floors("goroutines in time.Sleep", timersChan),
+		},
+		{
+			Name: "block", What: "ctx.Block around a system call of about 1 us",
+			N: 1_000_000, ShortN: 100_000, Rows: one("ns", harness.Lower, ratio(0.9, 0)),
+			Greenroom: block, Floors: floors("the bare call in a goroutine", blockChan),
+		},
+		{
+			Name: "blocked", What: "round trips of n actors, in pairs, while 100 others block in ctx.Block and one spins",
+			N: 10_000, ShortN: 10_000, Rows: one("M/s", harness.Higher, ratio(0.8, 0)),
+			Greenroom: blocked,
+			Floors: []harness.Floor{
+				{Name: "alone", What: "the same actors without the blocked ones and the spinning one", Run: blockedAlone},
+				{Name: "spin", What: "the same actors beside a plain goroutine that spins", Run: blockedBesideSpin},
+				{Name: "chan", What: "goroutines throughout", Run: blockedChan},
+			},
+		},
+		{
+			Name: "neighbour", What: "plain goroutines beside 8 pairs that saturate the processors: lateness of a 2 ms timer, a TCP echo",
+			N: 1000, ShortN: 200,
+			Rows: []harness.Row{
+				{Name: "timer-p99", Unit: "us", Reach: harness.Reach{AtMost: 1000, Ratio: 1}},
+				{Name: "echo-p99", Unit: "us", Reach: harness.Reach{AtMost: 1000, Ratio: 1}},
+			},
+			Greenroom: neighbour, Floors: floors("beside pairs of goroutines", neighbourChan),
+		},
+		{
+			Name: "scaling/procs", What: "1,000 pairs: how many times faster than at procs 1",
+			N: 1_000_000, ShortN: 200_000, MinProcs: 2, Rows: one("x", harness.Higher, ratio(0.9, 0)),
+			Greenroom: speedupActors,
+			Floors: []harness.Floor{
+				{Name: "arithmetic", What: "a loop of pure arithmetic", Run: speedupArithmetic},
+				{Name: "chan", What: "pairs of goroutines", Run: speedupChan},
+			},
+		},
+		{
+			Name: "scaling/idle-million", What: "1,000 pairs among n idle actors, a round trip",
+			N: 1_000_000, ShortN: 1_000_000, Rows: one("ns", harness.Lower, ratio(1/1.1, 0)),
+			Greenroom: idleMillion,
+			Floors: []harness.Floor{
+				{Name: "alone", What: "the same pairs without the idle actors", Run: thousandAlone},
+				{Name: "chan", What: "goroutines throughout", Run: idleMillionChan},
+			},
+		},
+		{
+			Name: "scaling/active-million", What: "n actors, pair by pair in shuffled order, a round trip",
+			N: 1_000_000, ShortN: 1_000_000, Rows: one("ns", harness.Lower, ratio(1./3, 0)),
+			Greenroom: activeMillion,
+			Floors: []harness.Floor{
+				{Name: "few", What: "1,000 pairs", Run: thousandAlone},
+				{Name: "chan", What: "goroutines throughout", Run: activeMillionChan},
+			},
+		},
+	}
+}
+
+func one(unit string, better harness.Direction, reach harness.Reach) []harness.Row {
+	return []harness.Row{{Unit: unit, Better: better, Reach: reach}}
+}
+
+func memoryRows(most float64) []harness.Row {
+	return []harness.Row{{Unit: "B", Reach: harness.Reach{AtMost: most}}, {Name: "heap", Unit: "B"}}
+}
+
+func ratio(least, aim float64) harness.Reach { return harness.Reach{Ratio: least, Aim: aim} }
+
+// floors is the floor that most benches have: goroutines and channels.
+func floors(what string, run harness.Func) []harness.Floor {
+	return []harness.Floor{{Name: "chan", What: what, Run: run}}
+}
