@@ -221,7 +221,10 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 		return nil, err
 	}
 	c, a := w.c, w.ctx.cell
-	k := &c.call
+	if c.call == nil {
+		c.call = &call{car: c}
+	}
+	k := c.call
 	k.sys, k.cell = w.ctx.sys, a
 	k.until.Store(int64(w.until))
 	seq := k.open()
@@ -257,6 +260,9 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 
 // dropCall ends the Call that Goexit has ended the caller in.
 func (c *carrier) dropCall() {
+	if c.call == nil {
+		return
+	}
 	st := c.call.state.Load()
 	if st&callMask == callFree {
 		return

@@ -2,7 +2,6 @@ package actor
 
 import (
 	"iter"
-	"runtime"
 )
 
 // A carrier is a stack on loan: a coroutine in which behaviours run. Only the worker that holds a slot resumes it. It
@@ -10,7 +9,6 @@ import (
 // does it (commit), so that nobody can resume a carrier that is still running.
 type carrier struct {
 	next  func() (struct{}, bool)
-	stop  func()
 	yield func(struct{}) bool
 	g     uintptr
 
@@ -27,9 +25,9 @@ type carrier struct {
 	to    *cell // with waitRest: the actor to run next
 	end   *Reason
 
-	timer timer // of the current wait
-	call  call  // of the current Call
-	edge  edge  // whom the current wait depends on
+	timer *timer // of the current wait; made at the first that has a deadline
+	call  *call  // of the current Call; made at the first
+	edge  edge   // whom the current wait depends on
 }
 
 type waitKind uint8
@@ -45,16 +43,15 @@ const (
 func newCarrier(ex *executor) *carrier {
 	c := new(carrier)
 	ex.nCarriers.Add(1)
-	c.next, c.stop = iter.Pull(c.main)
-	c.call.car = c
+	c.next, _ = iter.Pull(c.main)
 	return c
 }
 
-// dispose ends a resting carrier.
+// dispose ends a resting carrier: without a job its coroutine returns.
 func (c *carrier) dispose() {
-	c.stop()
+	c.next()
 	c.slot.ex.nCarriers.Add(-1)
-	c.next, c.stop, c.yield = nil, nil, nil
+	c.next, c.yield = nil, nil
 }
 
 // main is the coroutine: it runs actors until it is stopped.
@@ -63,15 +60,13 @@ func (c *carrier) main(yield func(struct{}) bool) {
 	c.g = getg()
 	defer c.unwind()
 	defer c.unwind() // the other one goes on where OnExit calls Goexit in this one
-	for {
+	for c.job != nil {
 		for a := c.job; a != nil; a = c.following() {
 			c.job = nil
 			c.runTurn(a)
 		}
 		c.wait = waitRest
-		if !yield(struct{}{}) {
-			return
-		}
+		yield(struct{}{})
 	}
 }
 
@@ -248,7 +243,5 @@ func (a *cell) suspended() bool {
 func (c *carrier) switchAway(k waitKind) {
 	c.wait = k
 	c.ctx.asleep = true
-	if !c.yield(struct{}{}) {
-		runtime.Goexit() // only an actor-less carrier is ever stopped
-	}
+	c.yield(struct{}{})
 }

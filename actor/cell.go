@@ -29,7 +29,8 @@ type cell struct {
 	older   uint32 // index+1 of the next older sibling
 	younger uint32
 	nchild  uint32
-	tomb    *Down // how the last incarnation ended, nil for normally
+	resume  *resumption // of a Suspend; guarded by the cell's lock
+	tomb    *Down       // how the last incarnation ended, nil for normally
 }
 
 // Control signals, or'ed into cell.ctl. They are looked at between messages and at each wait.
@@ -70,7 +71,6 @@ type cold struct {
 	open       map[callRef]struct{} // calls kept as Responders
 	stash      []envelope
 	skipped    *[]envelope
-	resume     resumption
 }
 
 // holding is something that an actor holds and that must not outlive it: a lock.

@@ -595,6 +595,7 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	a.ctx.Store(nil)
 	a.beh = nil
 	a.cold.Store(nil)
+	a.resume = nil
 	var monitors map[uint64]*monitor
 	var links map[AnyRef]struct{}
 	down := Down{Ref: self, Reason: why}

@@ -8,9 +8,8 @@ import (
 
 // resumption is what Resume leaves for Suspend. It is guarded by the cell's lock.
 type resumption struct {
-	waiting bool
-	given   bool
-	value   any
+	given bool
+	value any
 }
 
 // ErrNotSuspended answers Resume where nobody is suspended.
@@ -29,7 +28,7 @@ func (c *Context) Suspend(ctx context.Context) (any, error) {
 	}
 	mu := c.sys.locks.of(c.cell.idx)
 	mu.Lock()
-	c.cell.coldOf().resume = resumption{waiting: true}
+	c.cell.resume = new(resumption)
 	mu.Unlock()
 	defer w.leave()
 	for {
@@ -64,16 +63,11 @@ func (c *Context) resumed(giveUp bool) (any, bool) {
 	mu := c.sys.locks.of(c.cell.idx)
 	mu.Lock()
 	defer mu.Unlock()
-	cold := c.cell.coldOf()
-	if !cold.resume.given {
-		if giveUp {
-			cold.resume = resumption{}
-		}
-		return nil, false
+	r := c.cell.resume
+	if giveUp || r.given {
+		c.cell.resume = nil
 	}
-	v := cold.resume.value
-	cold.resume = resumption{}
-	return v, true
+	return r.value, r.given
 }
 
 // Resume ends the actor's Suspend, which returns v. It wakes nothing but a Suspend: ErrNotSuspended if the actor waits for
@@ -87,12 +81,11 @@ func (r AnyRef) Resume(v any) error {
 	sys := r.node.sys
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
-	cold := a.cold.Load()
-	if cold == nil || a.gen.Load() != uint32(r.id>>32) || !cold.resume.waiting || cold.resume.given {
+	if a.gen.Load() != uint32(r.id>>32) || a.resume == nil || a.resume.given {
 		mu.Unlock()
 		return ErrNotSuspended
 	}
-	cold.resume.given, cold.resume.value = true, v
+	a.resume.given, a.resume.value = true, v
 	mu.Unlock()
 	if a.unpark() {
 		sys.schedule(nil, a)

@@ -24,7 +24,7 @@ type timer struct {
 }
 
 // armed may be asked by the owner of a timerWake only; one that has fired may still look armed until disarm.
-func (t *timer) armed() bool { return t.cell != nil }
+func (t *timer) armed() bool { return t != nil && t.cell != nil }
 
 // timers is the System's one heap: 4-ary, intrusive, so that a timer which is no longer needed is taken out at once, and
 // behind a single timer of the Go runtime, which is stopped while the heap is empty. Workers also look at it when they look

@@ -146,7 +146,10 @@ func (w *waiting) sleep(k waitKind) error {
 	}
 	c := w.c
 	if w.until != 0 && !c.timer.armed() {
-		w.ctx.sys.ex.timers.arm(&c.timer, w.until, timerWake, w.ctx.cell)
+		if c.timer == nil {
+			c.timer = new(timer)
+		}
+		w.ctx.sys.ex.timers.arm(c.timer, w.until, timerWake, w.ctx.cell)
 	}
 	c.slot.tally.waits++
 	c.slot.spend()
@@ -157,7 +160,7 @@ func (w *waiting) sleep(k waitKind) error {
 // leave ends the wait.
 func (w *waiting) leave() {
 	if w.c != nil && w.c.timer.armed() {
-		w.ctx.sys.ex.timers.disarm(&w.c.timer)
+		w.ctx.sys.ex.timers.disarm(w.c.timer)
 	}
 	if w.stop != nil {
 		w.stop()
