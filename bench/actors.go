@@ -16,16 +16,16 @@ func withSystem(ctx context.Context, work func(sys *actor.System) error) error {
 	return errors.Join(work(sys), sys.Stop(ctx))
 }
 
-// spawnAll spawns n actors, each with the behaviour that make returns for its number.
-func spawnAll(sys *actor.System, n int, make func(i int) actor.Behaviour[*message]) ([]actor.Ref[*message], error) {
-	return spawnInto(sys, newRefs(n), make)
+// spawnAll spawns n actors, each with the behaviour that behave returns for its number.
+func spawnAll(sys *actor.System, n int, behave func(i int) actor.Behaviour[*message]) ([]actor.Ref[*message], error) {
+	return spawnInto(sys, newRefs(n), behave)
 }
 
 func newRefs(n int) []actor.Ref[*message] { return make([]actor.Ref[*message], n) }
 
-func spawnInto(from actor.Spawner, refs []actor.Ref[*message], make func(i int) actor.Behaviour[*message]) ([]actor.Ref[*message], error) {
+func spawnInto(from actor.Spawner, refs []actor.Ref[*message], behave func(i int) actor.Behaviour[*message]) ([]actor.Ref[*message], error) {
 	for i := range refs {
-		ref, err := actor.Spawn(from, make(i))
+		ref, err := actor.Spawn(from, behave(i))
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"math"
@@ -31,7 +30,9 @@ func TestMain(m *testing.M) {
 		os.Exit(harness.Main(tiny(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	// The race detector keeps each of the many children for a second after its work, unless it is told not to.
-	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	if err := os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -42,15 +43,14 @@ func runTiny(t *testing.T, args ...string) []harness.Result {
 	if code := harness.Main(tiny(), append(args, "-short", "-repeat", "1", "-json", file), &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr.String())
 	}
-	f, err := os.Open(file)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
 	var results []harness.Result
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	for line := range bytes.Lines(data) {
 		var r harness.Result
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+		if err := json.Unmarshal(line, &r); err != nil {
 			t.Fatal(err)
 		}
 		results = append(results, r)

@@ -70,7 +70,7 @@ func newEchoLink(ctx context.Context) (*echoLink, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", listener.Addr().String())
 	if err != nil {
@@ -90,7 +90,7 @@ func newEchoLink(ctx context.Context) (*echoLink, error) {
 
 // serveEcho serves one connection until it ends. Whatever goes wrong here, the near end notices too.
 func serveEcho(conn net.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	buf := make([]byte, echoBytes)
 	for {
 		if _, err := io.ReadFull(conn, buf); err != nil {

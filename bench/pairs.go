@@ -10,10 +10,8 @@ import (
 	"github.com/greenroom-go/greenroom/bench/internal/harness"
 )
 
-const thousandPairs = 1000
-
-// atMost keeps a crowd no larger than the work there is for it.
-func atMost(crowd int, r *harness.Run) int { return min(crowd, r.N) }
+// thousand is how many pairs, senders or links there are, fewer only if there is no work for so many.
+func thousand(r *harness.Run) int { return min(1000, r.N) }
 
 // players are pairs that play ping-pong, each pair with one message.
 type players interface {
@@ -58,7 +56,7 @@ func pingpongChan(_ context.Context, r *harness.Run) error {
 }
 
 func pairsChan(_ context.Context, r *harness.Run) error {
-	count := atMost(thousandPairs, r)
+	count := thousand(r)
 	return playPairs(r, newChanPairs(count, newMessages(r)), count)
 }
 
@@ -202,7 +200,7 @@ func playActors(ctx context.Context, r *harness.Run, count int) error {
 func pingpong(ctx context.Context, r *harness.Run) error { return playActors(ctx, r, 1) }
 
 func pairs(ctx context.Context, r *harness.Run) error {
-	return playActors(ctx, r, atMost(thousandPairs, r))
+	return playActors(ctx, r, thousand(r))
 }
 
 // pingpongRoutine has two routines play, both in plain loops.

@@ -8,11 +8,9 @@ import (
 	"github.com/greenroom-go/greenroom/bench/internal/harness"
 )
 
-const ringSize = 1000
-
 // ringChan sends one message round a ring of goroutines, each with a channel of its own, for r.N hops in all.
 func ringChan(_ context.Context, r *harness.Run) error {
-	msgs, size := newMessages(r), atMost(ringSize, r)
+	msgs, size := newMessages(r), thousand(r)
 	links := make([]chan *message, size)
 	for i := range links {
 		links[i] = make(chan *message, 1)
@@ -51,7 +49,7 @@ func ringChan(_ context.Context, r *harness.Run) error {
 
 // ring sends one message round a ring of handler actors, for r.N hops in all.
 func ring(ctx context.Context, r *harness.Run) error {
-	msgs, size := newMessages(r), atMost(ringSize, r)
+	msgs, size := newMessages(r), thousand(r)
 	return withSystem(ctx, func(sys *actor.System) error {
 		refs, laps, lapped := newRefs(size), 0, make(chan struct{}, 1)
 		refs, err := spawnInto(sys, refs, func(i int) actor.Behaviour[*message] {

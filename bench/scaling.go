@@ -76,7 +76,7 @@ func arithmetic(n int) uint64 {
 }
 
 func speedupChan(_ context.Context, r *harness.Run) error {
-	count := atMost(thousandPairs, r)
+	count := thousand(r)
 	return speedup(r, func(int) (time.Duration, error) {
 		return playTimed(newChanPairs(count, newMessages(r)), count, r.N)
 	})
@@ -105,7 +105,7 @@ func idleMillionChan(_ context.Context, r *harness.Run) error {
 	}
 	crowd.sendAll(new(message))
 	defer crowd.close()
-	count := atMost(thousandPairs, r)
+	count := thousand(r)
 	return playAmong(r, newChanPairs(count, newMessages(r)), count)
 }
 
@@ -123,7 +123,7 @@ func activeMillionChan(_ context.Context, r *harness.Run) error {
 }
 
 func speedupActors(ctx context.Context, r *harness.Run) error {
-	count := atMost(thousandPairs, r)
+	count := thousand(r)
 	return speedup(r, func(int) (elapsed time.Duration, err error) {
 		err = withSystem(ctx, func(sys *actor.System) error {
 			p, err := newActorPairs(ctx, sys, count, newMessages(r), nil)
@@ -154,7 +154,7 @@ func idleMillion(ctx context.Context, r *harness.Run) error {
 			return err
 		}
 		handled.Wait()
-		return playAmongActors(ctx, r, sys, atMost(thousandPairs, r), nil)
+		return playAmongActors(ctx, r, sys, thousand(r), nil)
 	})
 }
 
@@ -169,7 +169,7 @@ func playAmongActors(ctx context.Context, r *harness.Run, sys *actor.System, pai
 // thousandAlone is the floor of both: 1,000 pairs and nobody else.
 func thousandAlone(ctx context.Context, r *harness.Run) error {
 	return withSystem(ctx, func(sys *actor.System) error {
-		return playAmongActors(ctx, r, sys, atMost(thousandPairs, r), nil)
+		return playAmongActors(ctx, r, sys, thousand(r), nil)
 	})
 }
 

@@ -8,10 +8,8 @@ import (
 	"github.com/greenroom-go/greenroom/bench/internal/harness"
 )
 
-const (
-	channelOf    = 1024 // what the channels of count and fanin hold
-	faninSenders = 1000
-)
+// channelOf is how many messages the channels of count and fanin hold.
+const channelOf = 1024
 
 // streamChan has senders goroutines send r.N messages in all to one receiver.
 func streamChan(r *harness.Run, senders int) error {
@@ -61,7 +59,7 @@ func streamChan(r *harness.Run, senders int) error {
 func countChan(_ context.Context, r *harness.Run) error { return streamChan(r, 1) }
 
 func faninChan(_ context.Context, r *harness.Run) error {
-	return streamChan(r, atMost(faninSenders, r))
+	return streamChan(r, thousand(r))
 }
 
 // stream has senders handler actors send r.N messages in all to one. Each sends all of its share in one turn; the
@@ -106,4 +104,4 @@ func stream(ctx context.Context, r *harness.Run, senders int) error {
 
 func count(ctx context.Context, r *harness.Run) error { return stream(ctx, r, 1) }
 
-func fanin(ctx context.Context, r *harness.Run) error { return stream(ctx, r, atMost(faninSenders, r)) }
+func fanin(ctx context.Context, r *harness.Run) error { return stream(ctx, r, thousand(r)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -25,28 +26,34 @@ type Func func(ctx context.Context, r *Run) error
 
 // Floor is the same work without Greenroom, or, for benches that ask what a condition costs, Greenroom without it.
 type Floor struct {
-	Name string // what -against takes and the field "impl" says
-	What string // half a line for -list
-	Run  Func
+	// Name is what -against takes and what the field "impl" says.
+	Name string
+	// What is half a line for -list.
+	What string
+	// Run does the work.
+	Run Func
 }
 
 // Row is one figure that a bench yields.
 type Row struct {
-	Name   string // "p99" in "timers/p99"; empty when the bench has the one figure only
-	Unit   string
+	// Name is the "p99" in "timers/p99"; empty when the bench has the one figure only.
+	Name string
+	// Unit is what the figure counts, for the reader.
+	Unit string
+	// Better says which figures are the better ones.
 	Better Direction
-	Reach  Reach
+	// Reach is what the figure should come to.
+	Reach Reach
 }
 
-// Reach is what a row should come to. The zero value asks for nothing.
+// Reach is what a row should come to at GOMAXPROCS 2 and more. The zero value asks for nothing.
 type Reach struct {
-	Ratio  float64 // at least this many times better than the first floor
-	Aim    float64 // the ratio hoped for, shown only
-	AtMost float64 // Greenroom's median stays at or below this
-	// MinProcs is the smallest GOMAXPROCS that the reach speaks of. Zero means 2.
-	MinProcs int
-	// MinN is the smallest n that the reach speaks of, for figures that a small run cannot show. Zero means any.
-	MinN int
+	// Ratio is how many times better than the first floor it should be at least.
+	Ratio float64
+	// Aim is the ratio hoped for. It is shown, no more.
+	Aim float64
+	// AtMost is what Greenroom's median should not exceed.
+	AtMost float64
 }
 
 // String renders r the way tables show it: ">=2x (3x)", "<=208".
@@ -65,10 +72,8 @@ func (r Reach) String() string {
 	return strings.Join(parts, " ")
 }
 
-// asks reports whether the reach says anything about a run with these settings against the bench's first floor.
-func (r Reach) asks(procs, n int) bool {
-	return (r.Ratio > 0 || r.AtMost > 0) && procs >= max(r.MinProcs, 2) && n >= r.MinN
-}
+// asks reports whether the reach says anything about a run with that GOMAXPROCS.
+func (r Reach) asks(procs int) bool { return (r.Ratio > 0 || r.AtMost > 0) && procs >= 2 }
 
 // met reports whether Greenroom's median and its ratio come to what r asks for.
 func (r Reach) met(median, ratio float64) bool {
@@ -77,15 +82,24 @@ func (r Reach) met(median, ratio float64) bool {
 
 // Bench is one line of the table: a piece of work, done by Greenroom and by at least one floor.
 type Bench struct {
-	Name      string // lower case; a slash groups benches: -run scaling selects scaling/procs and its like
-	What      string // one line for -list
-	Rows      []Row
-	N         int // how much work: operations, actors, timers
-	ShortN    int // the same with -short
-	Fresh     bool
-	MinProcs  int // left out below this GOMAXPROCS; zero means 1
+	// Name is in lower case. A slash groups benches: -run scaling selects scaling/procs and its like.
+	Name string
+	// What is a line for -list.
+	What string
+	// Rows are the figures that each sample yields.
+	Rows []Row
+	// N is how much work a sample does: operations, actors, timers.
+	N int
+	// ShortN is N with -short.
+	ShortN int
+	// Fresh says that the work is sending messages, so that -fresh measures it a second time.
+	Fresh bool
+	// MinProcs is the least GOMAXPROCS at which the bench says anything. Zero means 1.
+	MinProcs int
+	// Greenroom does the work with actors.
 	Greenroom Func
-	Floors    []Floor // the first is what Reach speaks of and what runs unless -against names another
+	// Floors do it otherwise. The first is what Reach speaks of and what runs unless -against names another.
+	Floors []Floor
 }
 
 // Suite is the benches in the order they run.
@@ -160,12 +174,7 @@ func (b Bench) answersTo(name string) bool {
 	if b.Name == name || strings.HasPrefix(b.Name, name+"/") {
 		return name != ""
 	}
-	for _, full := range b.rowNames() {
-		if full == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(b.rowNames(), name)
 }
 
 // rowNames are the names that the bench's figures are reported under.

@@ -98,7 +98,7 @@ func parse(suite Suite, args []string, stderr io.Writer) (settings, error) {
 		return s, err
 	}
 	if fs.NArg() > 0 {
-		return s, fmt.Errorf("%q is not a flag; benches are chosen with -run NAME,...", fs.Arg(0))
+		return s, fmt.Errorf("%q is not a flag; choose benches with -run NAME,NAME", fs.Arg(0))
 	}
 	if s.repeat < 1 || s.repeat > 1000 {
 		return s, fmt.Errorf("-repeat is %d, it takes 1 to 1000", s.repeat)

@@ -21,7 +21,9 @@ func TestMain(m *testing.M) {
 		os.Exit(Main(fakeSuite(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	// The race detector keeps each of the many children for a second after its work, unless it is told not to.
-	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	if err := os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -222,7 +224,7 @@ func checkPlot(t *testing.T, file string, texts ...string) {
 		t.Fatal(err)
 	}
 	for dec := xml.NewDecoder(bytes.NewReader(data)); ; {
-		if _, err := dec.Token(); err == io.EOF {
+		if _, err := dec.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatalf("the plot is not XML: %v", err)

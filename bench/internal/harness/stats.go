@@ -8,14 +8,22 @@ import (
 
 // Result is one line of the JSON output: one figure of one implementation.
 type Result struct {
-	Bench  string  `json:"bench"`
-	Impl   string  `json:"impl"`
-	Procs  int     `json:"procs"`
-	N      int     `json:"n"`
-	Unit   string  `json:"unit"`
+	// Bench names the figure: the bench, its row if it has several, and "fresh" if messages were.
+	Bench string `json:"bench"`
+	// Impl is Greenroom or the floor's name.
+	Impl string `json:"impl"`
+	// Procs is GOMAXPROCS.
+	Procs int `json:"procs"`
+	// N is how much work each sample did.
+	N int `json:"n"`
+	// Unit is what Median, Min and Max count.
+	Unit string `json:"unit"`
+	// Median is that of the samples.
 	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
+	// Min is the least of the samples.
+	Min float64 `json:"min"`
+	// Max is the greatest of the samples.
+	Max float64 `json:"max"`
 	// Ratio is how many times better than the floor: above 1 is better, whatever the unit. The floor's own is 1. Zero
 	// means that it could not be told, since one of the two figures was zero or less.
 	Ratio float64 `json:"ratio"`
@@ -89,7 +97,7 @@ func compare(b Bench, row Row, floorName string, j job, ours, floor []sample) co
 		floor:  line(floorName, theirs, 1),
 		better: row.Better,
 		reach:  row.Reach,
-		asked:  floorName == b.Floors[0].Name && row.Reach.asks(j.Procs, j.N),
+		asked:  floorName == b.Floors[0].Name && row.Reach.asks(j.Procs),
 	}
 	if row.Name == "" {
 		c.allocs = medianAllocs(ours)

@@ -70,10 +70,10 @@ func TestReach(t *testing.T) {
 			t.Errorf("met(%v, %v) = %v", c.median, c.ratio, got)
 		}
 	}
-	if (Reach{}).asks(2, 1) {
+	if (Reach{}).asks(2) {
 		t.Error("the zero reach asks for something")
 	}
-	if both.asks(1, 1) || !both.asks(2, 1) {
+	if both.asks(1) || !both.asks(2) {
 		t.Error("a reach speaks of procs 2 and more")
 	}
 }
