@@ -237,7 +237,7 @@ func (c *carrier) routineEnds(ctx *Context, err error) {
 
 // reasonOf turns the error that a behaviour returned into an exit reason.
 func (ctx *Context) reasonOf(err error) Reason {
-	if ctx.stopping && errors.Is(err, ErrStopped) {
+	if errors.Is(err, ErrStopped) && (ctx.stopping || ctx.Stopping()) {
 		return ctx.stopReason()
 	}
 	var exit *ExitError

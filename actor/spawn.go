@@ -148,12 +148,16 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 		}
 	}
 	flags := sys.prepare(a, b, o)
+	sys.born(flags)
+	if sys.stopping.Load() {
+		sys.unplace(a, flags) // Stop may have counted the living before this one was born
+		return AnyRef{}, ErrStopped
+	}
 	runs := flags&flagRoutine != 0 || o.OnStart != nil
 	if m != nil {
 		a.coldOf().monitors = map[uint64]*monitor{m.id: m}
 		parent.note(m.id, self)
 	}
-	sys.born(flags)
 	if parent != nil {
 		sys.adopt(parent.cell, a, parent.id)
 	}
@@ -175,6 +179,17 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 		self.Shutdown() // Stop may have looked at this cell before it was filled
 	}
 	return self, nil
+}
+
+// unplace takes back a cell that nobody has seen yet.
+func (sys *System) unplace(a *cell, flags uint32) {
+	if flags&flagNamed != 0 {
+		sys.names.Delete(a.cold.Load().name)
+	}
+	a.beh = nil
+	a.cold.Store(nil)
+	sys.table.release(a)
+	sys.ended(flags)
 }
 
 func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {

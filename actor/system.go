@@ -82,6 +82,7 @@ type System struct {
 	changed  chan struct{} // closed and replaced when living or users reaches 0
 	hooksMu  sync.Mutex
 	hooks    []exitHook
+	hooksRan chan struct{} // made by the first Stop, closed when its hooks have run
 }
 
 type exitHook struct {
@@ -229,13 +230,7 @@ func (sys *System) Stop(ctx context.Context) error {
 		grace, cancel = context.WithTimeout(ctx, sys.opts.Grace)
 		defer cancel()
 	}
-	sys.hooksMu.Lock()
-	hooks := sys.hooks
-	sys.hooks = nil
-	sys.hooksMu.Unlock()
-	for _, h := range hooks {
-		sys.guard("exit hook", func() { h.f(grace) })
-	}
+	sys.runHooks(grace)
 	sys.stopping.Store(true)
 	sys.askAll(func(r AnyRef) { r.Shutdown() })
 	if sys.awaitZero(grace, &sys.living) == nil {
@@ -243,6 +238,29 @@ func (sys *System) Stop(ctx context.Context) error {
 		return nil
 	}
 	return sys.Close()
+}
+
+// runHooks runs the exit hooks, or waits for another Stop that does.
+func (sys *System) runHooks(ctx context.Context) {
+	sys.hooksMu.Lock()
+	ran := sys.hooksRan
+	if ran != nil {
+		sys.hooksMu.Unlock()
+		select {
+		case <-ran:
+		case <-ctx.Done():
+		}
+		return
+	}
+	ran = make(chan struct{})
+	sys.hooksRan = ran
+	hooks := sys.hooks
+	sys.hooks = nil
+	sys.hooksMu.Unlock()
+	defer close(ran)
+	for _, h := range hooks {
+		sys.guard("exit hook", func() { h.f(ctx) })
+	}
 }
 
 // Close kills all actors, waits a moment for them to end (a second), and closes the executor: Stop without grace and hooks.
