@@ -25,8 +25,8 @@
 //   - memory that a behaviour shares with a goroutine: what a step wakes runs beside the rest of that step.
 //
 // A goroutine waits for its turn, so it should hold no sync.Mutex while it sends that a behaviour locks too. Context.Block
-// runs its function in place, and all actors with it. To wait until nothing is left to do, call System.Quiesce:
-// synctest.Wait returns between two steps.
+// runs its function in place: no actor goes on meanwhile, and goroutines need no turn. To wait until nothing is left to do,
+// call System.Quiesce: synctest.Wait returns between two steps.
 //
 // The guarantees, numbered, are in docs/SEMANTICS.md.
 package actortest

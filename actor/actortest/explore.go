@@ -15,7 +15,7 @@ var seedFlag = flag.Uint64("actortest.seed", 0, "run the scenarios of actortest.
 const lastSteps = 20
 
 // Scenario is a test that can run under a seed. It gets a System of its own, runs in a bubble of testing/synctest, and must
-// let all goroutines that it starts come to their end; the System is stopped after it, as New does. It may not call t.Run.
+// let all goroutines that it starts come to their end; the System is stopped after it, as one of New is. It may not call t.Run.
 type Scenario func(t *testing.T, sys *actor.System)
 
 // Explore runs f under the seeds 1 to n, each as a subtest, and stops at the first that fails: then it prints the seed and
@@ -66,6 +66,12 @@ func Replay(t *testing.T, seed uint64, f Scenario) {
 func run(t *testing.T, name string, seed uint64, f Scenario) (trace []actor.Step, ok bool) {
 	t.Helper()
 	ok = t.Run(name, func(t *testing.T) {
+		defer func() {
+			if v := recover(); v != nil { // a deadlock, or goroutines that are left: the panic shows their stacks
+				t.Errorf("actortest: seed %d ends in a panic", seed)
+				panic(v)
+			}
+		}()
 		synctest.Test(t, func(t *testing.T) {
 			var sys *actor.System
 			t.Cleanup(func() {

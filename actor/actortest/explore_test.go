@@ -90,7 +90,7 @@ func family(t *testing.T, sys *actor.System) {
 				if err := boss.Send(ctx, num(10*i+j)); err != nil {
 					t.Errorf("send: %v", err)
 				}
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			}
 		})
 	}
@@ -232,6 +232,9 @@ var (
 				}
 			})
 		},
+		"left": func(t *testing.T) {
+			Explore(t, 3, func(*testing.T, *actor.System) { go func() { select {} }() })
+		},
 		"none":   func(t *testing.T) { Explore(t, 0, family) },
 		"zero":   func(t *testing.T) { Replay(t, 0, family) },
 		"global": func(t *testing.T) { Replay(t, 3, sendGlobal) },
@@ -285,6 +288,7 @@ func TestFailuresAreNamed(t *testing.T) {
 	for name, want := range map[string]string{
 		"none":   "explore 0 seeds: it takes at least one",
 		"zero":   "seeds start at 1",
+		"left":   "seed 1 ends in a panic",
 		"global": "two runs under seed 3 differ: at step ",
 		"map":    "two runs under seed 3 differ: at step ",
 	} {

@@ -200,18 +200,22 @@ func (p *Probe[M]) take(within time.Duration) *received[M] {
 	}
 }
 
-// ExpectDown waits for the end of an actor, for Patience at most, and tells how it was; it may have ended before. An orderly
-// end, normal or shutdown, is the zero Reason.
-func ExpectDown(t testing.TB, ref actor.AnyRef) actor.Down {
+// ExpectDown waits for the end of an actor, which must come in that time or have come already, and tells how it was. An
+// orderly end, normal or shutdown, is the zero Reason.
+func ExpectDown(t testing.TB, ref actor.AnyRef, within time.Duration) actor.Down {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	down := actor.Down{Ref: ref}
 	var err error
 	down.Value, err = ref.Wait(ctx)
-	if exit := (*actor.ExitError)(nil); errors.As(err, &exit) {
+	var exit *actor.ExitError
+	switch {
+	case errors.As(err, &exit):
 		down.Reason = exit.Reason
-	} else if err != nil {
+	case errors.Is(err, context.DeadlineExceeded):
+		t.Fatalf("actortest: %v has not ended after %v", ref, within)
+	case err != nil:
 		t.Fatalf("actortest: the end of %v: %v", ref, err)
 	}
 	return down

@@ -104,10 +104,10 @@ func liveALittle(t *testing.T, sys *actor.System) {
 			if _, err := actor.SendAfter(ctx, 30*time.Minute, echo, num(0)); err != nil {
 				return err
 			}
-			if err := ctx.Offload(ctx, func() error { time.Sleep(time.Second); return nil }); err != nil {
+			if err := ctx.Offload(ctx, func() error { <-time.After(time.Second); return nil }); err != nil {
 				return err
 			}
-			if err := ctx.Block(func() { time.Sleep(10 * time.Millisecond) }); err != nil {
+			if err := ctx.Block(func() { <-time.After(10 * time.Millisecond) }); err != nil {
 				return err
 			}
 			return ctx.Sleep(time.Hour)
