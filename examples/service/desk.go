@@ -68,7 +68,10 @@ func (s *service) workerBehaviour() actor.Behaviour[*pb.IngestMessage] {
 		if err != nil {
 			return refuse(ctx, err)
 		}
-		reply, adds := s.count(doc)
+		reply, adds, err := s.count(ctx, doc)
+		if err != nil {
+			return err
+		}
 		if err := s.spread(ctx, adds); err != nil {
 			return err
 		}
@@ -132,10 +135,10 @@ func checkText(text string) error {
 }
 
 // count counts the words of a document and sorts them by shard. It panics at the poison word.
-func (s *service) count(doc *pb.Document) (*pb.IngestReply, []*pb.Add) {
+func (s *service) count(ctx *actor.Context, doc *pb.Document) (*pb.IngestReply, []*pb.Add, error) {
 	counts := make(map[string]*pb.WordCount)
 	reply := &pb.IngestReply{}
-	split(doc.Text, func(word string) {
+	for word := range split(doc.Text) {
 		if word == s.opts.poison {
 			panic(fmt.Sprintf("poison word %q in document %q", word, doc.Name))
 		}
@@ -147,8 +150,10 @@ func (s *service) count(doc *pb.Document) (*pb.IngestReply, []*pb.Add) {
 		}
 		c.Count++
 		reply.Words++
-	})
-	reply.Distinct = uint64(len(counts))
+		if err := giveWay(ctx, reply.Words); err != nil {
+			return nil, nil, err
+		}
+	}
 	adds := make([]*pb.Add, len(s.shards))
 	for word, c := range counts {
 		i := shardOf(word, len(adds))
@@ -156,8 +161,24 @@ func (s *service) count(doc *pb.Document) (*pb.IngestReply, []*pb.Add) {
 			adds[i] = &pb.Add{}
 		}
 		adds[i].Counts = append(adds[i].Counts, c)
+		reply.Distinct++
+		if err := giveWay(ctx, reply.Distinct); err != nil {
+			return nil, nil, err
+		}
 	}
-	return reply, adds
+	return reply, adds, nil
+}
+
+// stepsInARow is how many words an actor deals with before it lets others go first.
+const stepsInARow = 4096
+
+// giveWay is called at each step of a long computation. Its error means that the actor should end, or that nobody waits
+// for the result any more.
+func giveWay(ctx *actor.Context, step uint64) error {
+	if step%stepsInARow != 0 {
+		return nil
+	}
+	return ctx.Yield()
 }
 
 // spread sends each shard its counts. The last one is credited with the document, which is thus counted only once all of

@@ -133,6 +133,9 @@ func TestPartThatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.sys.Quiesce(t.Context()); err != nil { // the watch has begun to watch
+		t.Fatal(err)
+	}
 	s.shards[1].Kill()
 	select {
 	case <-s.failed.Done():

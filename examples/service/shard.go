@@ -23,7 +23,11 @@ func shardBehaviour() actor.Behaviour[*pb.ShardMessage] {
 		case *pb.ShardMessage_Add:
 			s.add(command.Add)
 		case *pb.ShardMessage_Top:
-			return answer(ctx, s.top(int(command.Top.N)))
+			reply, err := s.top(ctx, int(command.Top.N))
+			if err != nil {
+				return stopOnly(err)
+			}
+			return answer(ctx, reply)
 		default:
 			return answer(ctx, nil)
 		}
@@ -46,22 +50,32 @@ func (s *shard) add(m *pb.Add) {
 	s.documents += m.Documents
 }
 
-func (s *shard) top(n int) *pb.TopReply {
+func (s *shard) top(ctx *actor.Context, n int) (*pb.TopReply, error) {
+	reply := &pb.TopReply{Documents: s.documents, WordsTotal: s.words, WordsDistinct: uint64(len(s.counts))}
+	if n == 0 {
+		return reply, nil
+	}
 	b := best{n: n}
+	steps := uint64(0)
 	for word, count := range s.counts {
-		if n == 0 {
-			break
-		}
 		if len(b.words) < n || count >= b.words[0].Count {
 			b.offer(&pb.WordCount{Word: word, Count: count})
 		}
+		steps++
+		if err := giveWay(ctx, steps); err != nil {
+			return nil, err
+		}
 	}
-	return &pb.TopReply{
-		Words:         b.ranked(),
-		Documents:     s.documents,
-		WordsTotal:    s.words,
-		WordsDistinct: uint64(len(s.counts)),
+	reply.Words = b.ranked()
+	return reply, nil
+}
+
+// stopOnly is nil unless the actor was asked to stop: that a caller has given up is no reason for a shard to end.
+func stopOnly(err error) error {
+	if errors.Is(err, actor.ErrStopped) {
+		return err
 	}
+	return nil
 }
 
 // answer replies to the call in hand; a nil reply refuses it. That the caller has given up is no reason for the actor to

@@ -3,6 +3,7 @@ package main
 import (
 	"container/heap"
 	"hash/fnv"
+	"iter"
 	"slices"
 	"strings"
 	"unicode"
@@ -14,12 +15,14 @@ import (
 // maxWordBytes bounds a word. A longer run of letters is counted by its first maxWordBytes bytes.
 const maxWordBytes = 64
 
-// split calls yield for each word of text as it is written there: a run of letters, digits and inner apostrophes.
-func split(text string, yield func(word string)) {
+// split yields each word of text as it is written there: a run of letters, digits and inner apostrophes.
+func split(text string) iter.Seq[string] {
 	inside := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || r == '\'' }
-	for field := range strings.FieldsFuncSeq(text, func(r rune) bool { return !inside(r) }) {
-		if word := shorten(strings.Trim(field, "'"), maxWordBytes); word != "" {
-			yield(word)
+	return func(yield func(word string) bool) {
+		for field := range strings.FieldsFuncSeq(text, func(r rune) bool { return !inside(r) }) {
+			if word := shorten(strings.Trim(field, "'"), maxWordBytes); word != "" && !yield(word) {
+				return
+			}
 		}
 	}
 }

@@ -26,9 +26,7 @@ func TestSplit(t *testing.T) {
 		{"long between runes", "x" + strings.Repeat("ö", 50), []string{"x" + strings.Repeat("ö", (maxWordBytes-1)/2)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var got []string
-			split(c.text, func(word string) { got = append(got, word) })
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			if diff := cmp.Diff(c.want, slices.Collect(split(c.text))); diff != "" {
 				t.Errorf("words (-want +got):\n%s", diff)
 			}
 		})
@@ -39,14 +37,14 @@ func FuzzSplit(f *testing.F) {
 	f.Add("the cat, the dog's")
 	f.Add("\xff'ö")
 	f.Fuzz(func(t *testing.T, text string) {
-		split(text, func(word string) {
+		for word := range split(text) {
 			if word == "" || len(word) > maxWordBytes {
 				t.Fatalf("%q has the word %q", text, word)
 			}
 			if utf8.ValidString(text) && !utf8.ValidString(word) {
 				t.Fatalf("%q has the broken word %q", text, word)
 			}
-		})
+		}
 	})
 }
 
