@@ -43,7 +43,7 @@ func (ctx *Context) startTimer(d, every time.Duration, to AnyRef, m proto.Messag
 	if to.node == nil {
 		return nil, ErrNoActor
 	}
-	if m == nil {
+	if noMessage(m) {
 		return nil, ErrNilMessage
 	}
 	sys := ctx.sys
@@ -71,6 +71,11 @@ func (t *Timer) fire() {
 		return
 	}
 	err := t.to.node.sys.post(nil, t.to, t.msg)
+	if errors.Is(err, ErrFull) {
+		t.to.node.sys.outside.sent.Add(1)
+		t.to.node.sys.deadLetter(nil, t.to, envelope{msg: t.msg}, DeadOverflow, nil)
+		err = nil
+	}
 	if t.every == 0 || err != nil {
 		t.Cancel()
 		return

@@ -169,6 +169,9 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 	c.watch, c.holder = nil, nil
 	c.mu.Unlock()
 	if ext != nil {
+		if !errors.Is(why, context.DeadlineExceeded) {
+			why = context.Canceled
+		}
 		ext.cancel(why)
 	}
 	if holder != nil && !holder.ended.Load() {
@@ -227,6 +230,9 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 	k := c.call
 	k.sys, k.cell = w.ctx.sys, a
 	k.until.Store(int64(w.until))
+	if callee := r.node.sys; w.until != 0 && callee != k.sys {
+		k.until.Store(int64(max(k.sys.ex.start.Add(w.until).Sub(callee.ex.start), 1)))
+	}
 	seq := k.open()
 	c.edge.set(w.ctx.Self(), r)
 	if err := w.ctx.deadlock(c, r); err != nil {
@@ -311,7 +317,7 @@ func (ctx *Context) IsCall() bool { return ctx.here() != nil && ctx.answers }
 // Reply answers the call in hand with m. ErrNoCall: there is none. ErrCallerGone: its caller no longer waits, and m was
 // dead-lettered.
 func (ctx *Context) Reply(m proto.Message) error {
-	if m == nil {
+	if noMessage(m) {
 		return ErrNilMessage
 	}
 	return ctx.answer(m, nil)
@@ -418,7 +424,7 @@ func (ctx *Context) keepOpen(ref callRef) {
 
 // Reply answers the call with m, from any goroutine. ErrCallerGone: nobody waits any more, m was dead-lettered.
 func (r Responder) Reply(m proto.Message) error {
-	if m == nil {
+	if noMessage(m) {
 		return ErrNilMessage
 	}
 	if r.sys == nil {
@@ -469,7 +475,10 @@ func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
 
 // edge says whom the actor on this carrier waits for. It is written by the waiting actor and moved or cleared by those who
 // answer; version tells its values apart, so that a walk can see that nothing moved meanwhile.
-type edge struct {
+// It is made at the first wait that depends on somebody: most carriers never need one.
+type edge struct{ p atomic.Pointer[edgeState] }
+
+type edgeState struct {
 	mu      sync.Mutex
 	from    AnyRef // who waits: a carrier serves many actors
 	to      AnyRef
@@ -477,41 +486,60 @@ type edge struct {
 	version uint64
 }
 
-func (e *edge) set(from, to AnyRef) {
-	e.mu.Lock()
-	e.from, e.to, e.lock = from, to, nil
-	e.version++
-	e.mu.Unlock()
+// state is for the carrier's own actor, which alone points the edge somewhere.
+func (e *edge) state() *edgeState {
+	st := e.p.Load()
+	if st == nil {
+		st = new(edgeState)
+		e.p.Store(st)
+	}
+	return st
 }
+
+func (st *edgeState) set(from, to AnyRef, lock *lockCore) {
+	st.mu.Lock()
+	st.from, st.to, st.lock = from, to, lock
+	st.version++
+	st.mu.Unlock()
+}
+
+func (e *edge) set(from, to AnyRef) { e.state().set(from, to, nil) }
 
 // setLock has the edge lead to the owner of l, who may change while from waits.
-func (e *edge) setLock(from AnyRef, l *lockCore) {
-	e.mu.Lock()
-	e.from, e.to, e.lock = from, AnyRef{}, l
-	e.version++
-	e.mu.Unlock()
-}
+func (e *edge) setLock(from AnyRef, l *lockCore) { e.state().set(from, AnyRef{}, l) }
 
-func (e *edge) clear() { e.set(AnyRef{}, AnyRef{}) }
+func (e *edge) clear() {
+	if st := e.p.Load(); st != nil {
+		st.set(AnyRef{}, AnyRef{}, nil)
+	}
+}
 
 // clearFor clears the edge if it points at r.
 func (e *edge) clearFor(r AnyRef) { e.move(r, AnyRef{}) }
 
 func (e *edge) move(from, to AnyRef) {
-	e.mu.Lock()
-	if e.to == from {
-		e.to = to
-		e.version++
+	st := e.p.Load()
+	if st == nil {
+		return
 	}
-	e.mu.Unlock()
+	st.mu.Lock()
+	if st.to == from {
+		st.to = to
+		st.version++
+	}
+	st.mu.Unlock()
 }
 
 // read returns whom the actor from waits for, the zero ref if for nobody.
 func (e *edge) read(from AnyRef) (AnyRef, uint64) {
-	e.mu.Lock()
-	to, lock, version := e.to, e.lock, e.version
-	same := e.from == from
-	e.mu.Unlock()
+	st := e.p.Load()
+	if st == nil {
+		return AnyRef{}, 0
+	}
+	st.mu.Lock()
+	to, lock, version := st.to, st.lock, st.version
+	same := st.from == from
+	st.mu.Unlock()
 	if !same {
 		return AnyRef{}, 0
 	}

@@ -13,16 +13,14 @@ type carrier struct {
 	g     uintptr
 
 	slot  *slot
-	job   *cell    // what to run when resumed at rest
+	job   *cell    // what to run when resumed at rest; with waitRest: what to run next, elsewhere
 	ctx   *Context // whose behaviour runs here, nil at rest
 	env   envelope // the message in hand
 	busy  bool     // env is in hand: begun and not yet ended
 	turn  bool     // between begin and end of user code: where a panic may come from
 	block bool     // in Block: the slot may be gone
-	lost  bool     // the slot was retaken while in Block
 	dying bool     // Goexit runs deferred functions
 	wait  waitKind
-	to    *cell // with waitRest: the actor to run next
 	end   *Reason
 
 	timer *timer // of the current wait; made at the first that has a deadline
@@ -61,8 +59,9 @@ func (c *carrier) main(yield func(struct{}) bool) {
 	defer c.unwind()
 	defer c.unwind() // the other one goes on where OnExit calls Goexit in this one
 	for c.job != nil {
-		for a := c.job; a != nil; a = c.following() {
-			c.job = nil
+		a := c.job
+		c.job = nil
+		for ; a != nil; a = c.following() {
 			c.runTurn(a)
 		}
 		c.wait = waitRest
@@ -82,7 +81,7 @@ func (c *carrier) following() *cell {
 	s.turnNow = s.lastNow
 	a := s.local()
 	if a == nil || a.suspended() {
-		c.to = a
+		c.job = a
 		return nil
 	}
 	return a
@@ -193,8 +192,8 @@ func (w *worker) commit(c *carrier) *cell {
 	}
 	switch c.wait {
 	case waitRest:
-		a := c.to
-		c.to = nil
+		a := c.job
+		c.job = nil
 		s.restCarrier(c)
 		if s.status.Load()&slotMask == slotStuck {
 			s.ex.recovered(s)

@@ -33,7 +33,6 @@ type Context struct {
 	killed   bool
 	changed  bool // Become was called
 	ended    atomic.Bool
-	linkExit *ExitError
 	exit     *Reason // why it ends, once OnExit was called
 	ext      atomic.Pointer[contextExt]
 }
@@ -44,6 +43,7 @@ type contextExt struct {
 	done  chan struct{}
 	err   error
 	after map[*func()]struct{}
+	base  *contextExt // that of the actor's whole life, while this one is a call's
 }
 
 var _ context.Context = (*Context)(nil)
@@ -214,8 +214,35 @@ func (ctx *Context) extend() *contextExt {
 // endMessage gives the next message a context of its own: what belonged to the last one is cancelled.
 func (ctx *Context) endMessage() {
 	ctx.scoped = false
-	if ext := ctx.ext.Swap(nil); ext != nil {
-		ext.cancel(context.Canceled)
+	ext := ctx.ext.Load()
+	if ext == nil {
+		return
+	}
+	ctx.ext.Store(ext.base)
+	ext.cancel(context.Canceled)
+}
+
+// beginCall gives a call in hand a context of its own if the actor has one that was asked for Done before.
+func (ctx *Context) beginCall(env envelope) {
+	base := ctx.ext.Load()
+	if base == nil {
+		return
+	}
+	ext := &contextExt{done: make(chan struct{}), base: base}
+	ctx.ext.Store(ext)
+	ctx.scoped = true
+	if err := env.call.observe(env.seq(), ext); err != nil {
+		ext.cancel(err)
+	}
+	if ctx.cell.ctl.Load()&(ctlStop|ctlKill) != 0 {
+		ext.cancelAll(ErrStopped)
+	}
+}
+
+// cancelAll closes the context of the call in hand and that of the actor.
+func (ext *contextExt) cancelAll(err error) {
+	for ; ext != nil; ext = ext.base {
+		ext.cancel(err)
 	}
 }
 
@@ -233,6 +260,21 @@ func (ext *contextExt) cancel(err error) {
 	ext.mu.Unlock()
 	for f := range after {
 		go (*f)()
+	}
+}
+
+// Cleanup returns a context for deferred code of an actor that was asked to stop: waits under it, or under the actor's own
+// Context, are no longer ended by that request, for at most d. Kill still ends them. cancel ends the cleaning up.
+func (ctx *Context) Cleanup(d time.Duration) (bounded context.Context, cancel context.CancelFunc) {
+	if ctx.here() != nil {
+		ctx.cleaning = true
+	}
+	l := &limitedContext{Context: ctx, parent: context.WithoutCancel(ctx), at: ctx.sys.ex.in(d)}
+	return l, func() {
+		if ctx.here() != nil {
+			ctx.cleaning = false
+		}
+		l.cancel()
 	}
 }
 

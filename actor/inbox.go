@@ -11,9 +11,21 @@ import (
 
 // Inbox is a routine's view of its mailbox. Only the routine's own goroutine may use it.
 type Inbox[M proto.Message] struct {
-	ctx     *Context
+	ctx  *Context
+	more *inboxMore[M] // what only Select and Categorize need
+}
+
+// inboxMore is what few inboxes need.
+type inboxMore[M proto.Message] struct {
 	skipped []envelope // passed over by Select, oldest first
 	cats    []func(M) any
+}
+
+func (in *Inbox[M]) extra() *inboxMore[M] {
+	if in.more == nil {
+		in.more = new(inboxMore[M])
+	}
+	return in.more
 }
 
 // All yields the messages in order, waiting for each, and ends when the actor is asked to stop. An interrupt ends it too;
@@ -109,7 +121,7 @@ func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, 
 
 // ready takes the oldest matching message without waiting.
 func (in *Inbox[M]) ready(c *carrier, match func(M) bool) (m M, ok bool) {
-	if len(in.skipped) > 0 {
+	if in.more != nil && len(in.more.skipped) > 0 {
 		if m, ok = in.readySkipped(c, match); ok {
 			return m, true
 		}
@@ -143,10 +155,15 @@ func (in *Inbox[M]) open(c *carrier, env envelope, gen uint32, match func(M) boo
 			return m, false
 		}
 	}
-	if m, ok = env.msg.(M); ok && env.gen() == gen && !match(m) {
-		in.skip(env)
-		var zero M
-		return zero, false
+	if m, ok = env.msg.(M); ok && env.gen() == gen {
+		c.env, c.busy = env, true // in hand while match looks at it: it may panic
+		wanted := match(m)
+		c.env, c.busy = envelope{}, false
+		if !wanted {
+			in.skip(env)
+			var zero M
+			return zero, false
+		}
 	}
 	if !c.take(in.ctx, env, gen) {
 		return m, false
@@ -158,24 +175,26 @@ func (in *Inbox[M]) open(c *carrier, env envelope, gen uint32, match func(M) boo
 }
 
 func (in *Inbox[M]) skip(env envelope) {
-	in.skipped = append(in.skipped, env)
-	in.ctx.setHeld(&in.skipped)
+	more := in.extra()
+	more.skipped = append(more.skipped, env)
+	in.ctx.setHeld(&more.skipped)
 }
 
 func (in *Inbox[M]) readySkipped(c *carrier, match func(M) bool) (m M, ok bool) {
 	gen := uint32(in.ctx.id >> 32)
-	for i := 0; i < len(in.skipped); {
-		env := in.skipped[i]
+	more := in.more
+	for i := 0; i < len(more.skipped); {
+		env := more.skipped[i]
 		m, ok = env.msg.(M)
 		if match != nil && ok && !match(m) {
 			i++
 			continue
 		}
-		in.skipped = append(in.skipped[:i], in.skipped[i+1:]...)
-		if len(in.skipped) == 0 {
-			in.skipped = nil
+		more.skipped = append(more.skipped[:i], more.skipped[i+1:]...)
+		if len(more.skipped) == 0 {
+			more.skipped = nil
 		}
-		in.ctx.setHeld(&in.skipped)
+		in.ctx.setHeld(&more.skipped)
 		env = env.unstamped()
 		if c.take(in.ctx, env, gen) {
 			return m, true
@@ -191,18 +210,23 @@ func (in *Inbox[M]) Categorize(f func(M) any) (remove func()) {
 	if f == nil {
 		return func() {}
 	}
-	in.cats = append(in.cats, f)
-	at := len(in.cats) - 1
-	return func() { in.cats[at] = nil }
+	more := in.extra()
+	more.cats = append(more.cats, f)
+	at := len(more.cats) - 1
+	return func() { more.cats[at] = nil }
 }
 
 // Category is what the functions added by Categorize make of m: the first answer that is not nil.
 func (in *Inbox[M]) Category(m M) any {
-	for i := len(in.cats) - 1; i >= 0; i-- {
-		if in.cats[i] == nil {
+	if in.more == nil {
+		return nil
+	}
+	cats := in.more.cats
+	for i := len(cats) - 1; i >= 0; i-- {
+		if cats[i] == nil {
 			continue
 		}
-		if cat := in.cats[i](m); cat != nil {
+		if cat := cats[i](m); cat != nil {
 			return cat
 		}
 	}
@@ -216,7 +240,12 @@ func (in *Inbox[M]) ReceiveCategory(ctx context.Context, category any) (M, error
 }
 
 // Pending is how many messages Select has passed over.
-func (in *Inbox[M]) Pending() int { return len(in.skipped) }
+func (in *Inbox[M]) Pending() int {
+	if in.more == nil {
+		return 0
+	}
+	return len(in.more.skipped)
+}
 
 // Stash puts the message in hand aside; Unstash brings what was stashed back, oldest first, before what is in the mailbox.
 // A stashed call stays unanswered until then. ErrNoMessage: none is in hand.
@@ -272,6 +301,9 @@ var ErrNoMessage = errors.New("actor: no message in hand")
 // ReceiveTimeout is Receive that gives up after d with context.DeadlineExceeded. d <= 0 polls.
 func (in *Inbox[M]) ReceiveTimeout(d time.Duration) (m M, err error) {
 	if d <= 0 {
+		if err := in.ctx.own(); err != nil {
+			return m, err
+		}
 		m, ok := in.Poll()
 		if !ok {
 			err = context.DeadlineExceeded

@@ -364,7 +364,7 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
 	if cold.dying {
 		mu.Unlock()
 		if bit == ctlKill {
-			sys.stopChildren(s, a, true)
+			sys.stopChildren(s, a, r.id, true)
 		}
 		return
 	}
@@ -374,9 +374,7 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
 	a.ctl.Or(bit | ctlStop)
 	mu.Unlock()
 	if ctx := a.ctx.Load(); ctx != nil && ctx.id == r.id {
-		if ext := ctx.ext.Load(); ext != nil {
-			ext.cancel(ErrStopped)
-		}
+		ctx.ext.Load().cancelAll(ErrStopped)
 	}
 	sys.rouse(s, a)
 }
@@ -430,9 +428,7 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 		sys.guard("OnExit", func() { cold.opts.OnExit(ctx, why) })
 	}
 	ctx.ended.Store(true)
-	if ext := ctx.ext.Load(); ext != nil {
-		ext.cancel(ErrStopped)
-	}
+	ctx.ext.Load().cancelAll(ErrStopped)
 	exit := &ExitError{ctx.Self(), why}
 	c.closeMailbox(ctx, exit)
 	c.giveBack(ctx, exit)
@@ -448,7 +444,7 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 	s := c.slot
 	c.ctx = nil
 	if children {
-		sys.stopChildren(s, a, why.Kind == ReasonKilled)
+		sys.stopChildren(s, a, ctx.id, why.Kind == ReasonKilled)
 		sys.childrenGone(s, a, ctx.id)
 		return
 	}
@@ -457,10 +453,17 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 
 // conclude settles the message in hand of an actor that ends while it has one.
 func (c *carrier) conclude(ctx *Context, why Reason) {
-	if !c.busy || why.Normal() {
+	if !c.busy {
 		return
 	}
 	exit := &ExitError{ctx.Self(), why}
+	if why.Normal() {
+		if ctx.answers {
+			ctx.answers = false
+			c.env.call.fail(c.slot, c.env.seq(), exit)
+		}
+		return
+	}
 	dead := DeadFailed
 	if why.Kind == ReasonPanic {
 		dead = DeadPanic
@@ -533,8 +536,8 @@ func (c *carrier) giveBack(ctx *Context, exit *ExitError) {
 	}
 }
 
-func (sys *System) stopChildren(s *slot, a *cell, kill bool) {
-	for _, child := range sys.childrenOf(a) {
+func (sys *System) stopChildren(s *slot, a *cell, id uint64, kill bool) {
+	for _, child := range sys.childrenOf(a, id) {
 		if kill {
 			child.askStop(s, ctlKill, Reason{Kind: ReasonKilled, Err: ErrKilled})
 			continue
@@ -543,11 +546,14 @@ func (sys *System) stopChildren(s *slot, a *cell, kill bool) {
 	}
 }
 
-// childrenOf lists the living children, youngest first.
-func (sys *System) childrenOf(a *cell) []AnyRef {
+// childrenOf lists the living children of actor id, youngest first.
+func (sys *System) childrenOf(a *cell, id uint64) []AnyRef {
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
 	defer mu.Unlock()
+	if a.gen.Load() != uint32(id>>32) {
+		return nil // the cell is somebody else's by now
+	}
 	refs := make([]AnyRef, 0, a.nchild)
 	for i := a.child; i != 0; {
 		b := sys.table.at(i - 1)
@@ -564,7 +570,7 @@ func (ctx *Context) Children() []AnyRef {
 	if ctx.ended.Load() {
 		return nil
 	}
-	return ctx.sys.childrenOf(ctx.cell)
+	return ctx.sys.childrenOf(ctx.cell, ctx.id)
 }
 
 // childrenGone runs the second stage of a dying actor's end once no child is left.

@@ -161,6 +161,7 @@ func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 			return false
 		}
 		ctx.answers = true
+		ctx.beginCall(env)
 	}
 	if ad, ok := env.msg.(adapter); ok {
 		was := c.turn // true in a routine
@@ -239,10 +240,6 @@ func (c *carrier) routineEnds(ctx *Context, err error) {
 func (ctx *Context) reasonOf(err error) Reason {
 	if errors.Is(err, ErrStopped) && (ctx.stopping || ctx.Stopping()) {
 		return ctx.stopReason()
-	}
-	var exit *ExitError
-	if ctx.linkExit != nil && errors.As(err, &exit) && exit == ctx.linkExit {
-		return Reason{Kind: ReasonError, Err: err}
 	}
 	return Reason{Kind: ReasonError, Err: err}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/greenroom-go/greenroom/mailbox"
 )
@@ -27,6 +28,11 @@ var ErrNilMessage = errors.New("actor: a message must not be nil")
 // ErrWrongType means that a message, a reply or a behaviour is of another type than the actor's.
 var ErrWrongType = errors.New("actor: wrong type")
 
+// noMessage reports whether a message is nil, typed or not: the second word of an interface is the pointer in it.
+func noMessage(m any) bool {
+	return m == nil || (*[2]unsafe.Pointer)(unsafe.Pointer(&m))[1] == nil
+}
+
 // outsider is what a goroutine outside of actors sends with.
 type outsider struct {
 	cache mailbox.Cache[envelope]
@@ -39,7 +45,7 @@ func send(ctx context.Context, r AnyRef, env envelope) error {
 		return ErrNoActor
 	}
 	sys := r.node.sys
-	if env.msg == nil {
+	if noMessage(env.msg) {
 		return ErrNilMessage
 	}
 	if c, ok := ctx.(*Context); ok && c.sys == sys {

@@ -99,6 +99,9 @@ func MustSpawn[M proto.Message](from Spawner, b Behaviour[M], o ...Options) Ref[
 }
 
 func spawn(from Spawner, b behaviour, opts []Options, m *monitor) (AnyRef, error) {
+	if from == nil {
+		return AnyRef{}, errors.New("actor: spawn from nil: pass a *System or a *Context")
+	}
 	sys, ctx := from.spawner()
 	if b == nil {
 		return AnyRef{}, ErrNilBehaviour
@@ -157,6 +160,15 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 	if m != nil {
 		a.coldOf().monitors = map[uint64]*monitor{m.id: m}
 		parent.note(m.id, self)
+	}
+	if sys.stopping.Load() { // seen after born: either this, or Stop waits for the new actor
+		if o.Name != "" {
+			sys.names.Delete(o.Name)
+		}
+		a.cold.Store(nil)
+		sys.table.release(a)
+		sys.ended(flags)
+		return AnyRef{}, ErrStopped
 	}
 	if parent != nil {
 		sys.adopt(parent.cell, a, parent.id)
@@ -254,6 +266,7 @@ type queue interface {
 	Idle() bool
 	Wake() bool
 	Len() int
+	Insert(envelope) mailbox.Outcome
 	Close(func(envelope))
 	push(env envelope) (mailbox.Outcome, envelope, bool)
 }
@@ -295,7 +308,14 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 	if cold == nil || cold.queue == nil {
 		return sys.refused(s, ErrStopped)
 	}
+	if _, own := env.msg.(adapter); own {
+		return sys.insert(s, a, cold.queue, env)
+	}
 	out, oldest, evicted := cold.queue.push(env)
+	if _, own := oldest.msg.(adapter); evicted && own {
+		_ = cold.queue.Insert(oldest) // a Down is not dropped; it comes a little later
+		evicted = false
+	}
 	if evicted {
 		to := AnyRef{sys.node, uint64(oldest.gen())<<32 | uint64(a.idx)}
 		sys.accepted(s)
@@ -318,6 +338,20 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 		return sys.awaitRoom(ctx, a, q, env)
 	}
 	if !evicted {
+		sys.accepted(s)
+	}
+	return nil
+}
+
+// insert queues a Down or another of the System's own messages, which no capacity keeps out.
+func (sys *System) insert(s *slot, a *cell, q queue, env envelope) error {
+	switch q.Insert(env) {
+	case mailbox.Closed:
+		return ErrStopped
+	case mailbox.Wake:
+		sys.accepted(s)
+		sys.schedule(s, a)
+	default:
 		sys.accepted(s)
 	}
 	return nil

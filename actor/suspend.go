@@ -47,6 +47,9 @@ func (c *Context) Suspend(ctx context.Context) (any, error) {
 // SuspendFor is Suspend that returns alarm, and no error, when nobody has resumed the actor after d.
 func (c *Context) SuspendFor(d time.Duration, alarm any) (any, error) {
 	if d <= 0 {
+		if err := c.own(); err != nil {
+			return nil, err
+		}
 		return alarm, nil
 	}
 	l, cancel := c.WithTimeout(d)

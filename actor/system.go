@@ -73,6 +73,7 @@ type System struct {
 	retired published // what slots did that are gone
 	dead    deadLetters
 	metrics metrics
+	calls   sync.Pool // of *call, for goroutines; a System's own, so that a synctest bubble keeps its channels to itself
 
 	stopping atomic.Bool
 	closed   atomic.Bool

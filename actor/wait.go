@@ -59,6 +59,9 @@ var ErrEnded = errors.New("actor: the actor that this Context belonged to has en
 // ErrInBlock answers waits inside a function that runs under Block, where the actor may have no slot.
 var ErrInBlock = errors.New("actor: waiting is not possible inside Block: return from the blocking function first")
 
+// ErrNilContext answers a wait under a nil context.
+var ErrNilContext = errors.New("actor: nil context: pass the actor's Context, or context.Background()")
+
 // waiting is one wait of an actor: who waits, until when, and what else may end it.
 type waiting struct {
 	ctx   *Context
@@ -71,6 +74,9 @@ type waiting struct {
 // enter checks that the caller may wait under ctx and finds out what bounds the wait. An actor's own wait returns w; for
 // other goroutines w.c is nil and err is nil.
 func enter(ctx context.Context) (w waiting, err error) {
+	if ctx == nil {
+		return w, ErrNilContext
+	}
 	switch x := ctx.(type) {
 	case *Context:
 		w.ctx = x
@@ -179,9 +185,6 @@ func (ctx *Context) interrupted(ctl uint32) error {
 	}
 	if ctl&ctlStop != 0 {
 		ctx.stopping = true
-		if ctx.linkExit != nil && !ctx.cleaning {
-			return ctx.linkExit
-		}
 		if !ctx.cleaning {
 			return ErrStopped
 		}

@@ -83,6 +83,18 @@ func (q *Bounded[E]) Push(e E) (out Outcome, oldest E, evicted bool) {
 	return q.gate.pushed(), oldest, evicted
 }
 
+// Insert enqueues e whatever the capacity and the policy: for what must neither be refused nor dropped. The outcome is
+// Queued, Wake or Closed.
+func (q *Bounded[E]) Insert(e E) Outcome {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gate == gateClosed {
+		return Closed
+	}
+	q.ring.push(e)
+	return q.gate.pushed()
+}
+
 // Await enqueues w.Elem at once, if there is room, or else puts w at the end of the waiting list. It never blocks.
 // When waiting is true, the outcome is Full and w.Ready will be called unless Cancel comes first. When it is false, the
 // outcome is final, w.Ready is not called and w is free again: Queued, Wake, Closed, or Full for a misuse (the policy is

@@ -42,14 +42,19 @@ func NewPriority[E any](priority func(E) int, capacity int) (*Priority[E], error
 }
 
 // Push enqueues e. It never blocks. The outcome is Queued, Wake, Closed or Full.
-func (q *Priority[E]) Push(e E) Outcome {
+func (q *Priority[E]) Push(e E) Outcome { return q.push(e, q.capacity) }
+
+// Insert enqueues e whatever the capacity: for what must not be refused. The outcome is Queued, Wake or Closed.
+func (q *Priority[E]) Insert(e E) Outcome { return q.push(e, 0) }
+
+func (q *Priority[E]) push(e E, capacity int) Outcome {
 	p := q.priority(e)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.gate == gateClosed {
 		return Closed
 	}
-	if q.capacity > 0 && q.heap.n >= q.capacity {
+	if capacity > 0 && q.heap.n >= capacity {
 		return Full
 	}
 	q.newest++
