@@ -66,7 +66,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.shards, "shards", 4, "actors that hold the counts")
 	flags.IntVar(&o.desks, "desks", 4, "queues for documents, each with a worker")
 	flags.IntVar(&o.queue, "queue", 16, "documents that wait at one desk; further ones wait outside")
-	flags.IntVar(&o.inflight, "inflight", 256, "posts that are read at the same time; further ones wait unread")
+	flags.IntVar(&o.inflight, "inflight", 128, "posts that are read at the same time; further ones wait unread")
 	flags.Int64Var(&o.maxBytes, "max-bytes", 1<<20, "largest document, in `bytes`")
 	flags.StringVar(&o.poison, "poison", "POISON", "`word` that makes the worker panic, in exactly these letters; empty for none")
 	flags.DurationVar(&o.progress, "progress", time.Second, "time between lines of progress; 0 for none")

@@ -21,7 +21,7 @@ func shardBehaviour() actor.Behaviour[*pb.ShardMessage] {
 	return actor.Stateful(func(ctx *actor.Context, s *shard, m *pb.ShardMessage) error {
 		switch command := m.Command.(type) {
 		case *pb.ShardMessage_Add:
-			s.add(command.Add)
+			s.add(ctx, command.Add)
 		case *pb.ShardMessage_Top:
 			reply, err := s.top(ctx, int(command.Top.N))
 			if err != nil {
@@ -35,17 +35,18 @@ func shardBehaviour() actor.Behaviour[*pb.ShardMessage] {
 	})
 }
 
-func (s *shard) add(m *pb.Add) {
+func (s *shard) add(ctx *actor.Context, m *pb.Add) {
 	if s.counts == nil {
 		s.counts = make(map[string]uint64)
 	}
-	for _, c := range m.Counts {
+	for i, c := range m.Counts {
 		word := c.Word
 		if _, known := s.counts[word]; !known {
 			word = strings.Clone(word) // the word is a part of its document, which would live as long as the word
 		}
 		s.counts[word] += c.Count
 		s.words += c.Count
+		_ = giveWay(ctx, uint64(i+1)) // counts are added whole, even by a shard that is asked to stop
 	}
 	s.documents += m.Documents
 }
