@@ -519,6 +519,38 @@ func TestLockDeadlockAtOnce(t *testing.T) {
 	}
 }
 
+// TestLockNoFalseDeadlock locks in order, so that there is never a cycle, while owners come and go.
+func TestLockNoFalseDeadlock(t *testing.T) {
+	sys := newSystem(t, actor.SystemOptions{Workers: 4})
+	var locks [5]actor.Mutex
+	var refs []actor.AnyRef
+	for i := range 16 {
+		refs = append(refs, run(sys, func(ctx *actor.Context) error {
+			for k := range 300 {
+				want := (i*7+k*11)%31 + 1 // a set of locks
+				for j := range locks {
+					if want>>j&1 == 0 {
+						continue
+					}
+					if err := locks[j].Lock(ctx); err != nil {
+						return err
+					}
+				}
+				for j := range locks {
+					if want>>j&1 == 0 {
+						continue
+					}
+					if err := locks[j].Unlock(ctx); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}))
+	}
+	ended(t, refs...)
+}
+
 // TestLockDeadlockFollowsTheOwner holds that a waiter waits for whoever owns the lock by now: no cycle is seen through a
 // former owner, and one through the new owner is.
 func TestLockDeadlockFollowsTheOwner(t *testing.T) {
@@ -958,6 +990,49 @@ func TestSemaphorePermitsOfTheDead(t *testing.T) {
 			t.Errorf("the permits of the dead: %v, %v", ok, err)
 		}
 	}
+}
+
+// TestLocksAreNotLost has waiters cancelled, timed out and killed while they are served: in the end all is free.
+func TestLocksAreNotLost(t *testing.T) {
+	sys := newSystem(t, actor.SystemOptions{Workers: 4})
+	var m actor.Mutex
+	s, _ := actor.NewSemaphore(2)
+	use := func(ctx *actor.Context) error {
+		l, cancel := ctx.WithTimeout(20 * time.Microsecond)
+		defer cancel()
+		if m.Lock(l) == nil {
+			if err := errors.Join(ctx.Yield(), m.Unlock(ctx)); err != nil {
+				return err
+			}
+		}
+		if s.Acquire(l) == nil {
+			return errors.Join(ctx.Yield(), s.Release(ctx))
+		}
+		return nil
+	}
+	var refs []actor.AnyRef
+	for range 300 {
+		refs = append(refs, run(sys, use), run(sys, use))
+		go refs[len(refs)-1].Kill()
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		if s.Acquire(ctx) == nil {
+			if err := s.Release(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, r := range refs {
+		_, _ = r.Wait(t.Context())
+	}
+	ended(t, run(sys, func(ctx *actor.Context) error {
+		for _, try := range []func(context.Context) (bool, error){m.TryLock, s.TryAcquire, s.TryAcquire} {
+			if ok, err := try(ctx); !ok || err != nil {
+				return fmt.Errorf("not free: %v, %w", ok, err)
+			}
+		}
+		return nil
+	}))
 }
 
 func TestSemaphoreWaitersGiveUp(t *testing.T) {
