@@ -30,6 +30,8 @@ type Options struct {
 	OnStart func(ctx *Context) error
 	// OnExit runs in the actor when it ends, whatever the reason. It may still send, and wait within ctx.Cleanup.
 	OnExit func(ctx *Context, why Reason)
+
+	queue queue // of a Router's routee, else nil
 }
 
 // Mailbox says how an actor's mailbox is bounded and ordered. Only one of Capacity with Overflow, or Priority, may be set.
@@ -57,7 +59,7 @@ func (o Options) check() error {
 }
 
 func (o Options) plain() bool {
-	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil
+	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil && o.queue == nil
 }
 
 // Spawner is where actors are spawned from: a *System, or a *Context, whose actor becomes the parent.
@@ -228,6 +230,9 @@ func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
 	}
 	if !o.plain() {
 		cold := &cold{name: o.Name, opts: *o, queue: newQueue(o.Mailbox)}
+		if o.queue != nil {
+			cold.queue = o.queue
+		}
 		if cold.queue != nil {
 			flags |= flagQueue
 		}

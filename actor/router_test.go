@@ -1,0 +1,554 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/greenroom-go/greenroom/actor"
+	"github.com/greenroom-go/greenroom/mailbox"
+)
+
+func newRouter(t *testing.T, from actor.Spawner, b actor.Behaviour[*num], o actor.RouterOptions[*num]) *actor.Router[*num] {
+	t.Helper()
+	r, err := actor.NewRouter(from, b, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// byValue is a key for tests: the last two digits.
+func byValue(m *num) string { return strconv.FormatInt(m.Value%100, 10) }
+
+func TestRouterOptions(t *testing.T) {
+	sys := newSystem(t)
+	b := actor.Handler(func(*actor.Context, *num) error { return nil })
+	for name, o := range map[string]actor.RouterOptions[*num]{
+		"negative size":     {Size: -1},
+		"unknown strategy":  {Strategy: 99},
+		"hash without key":  {Strategy: actor.Hash},
+		"key without hash":  {Key: byValue},
+		"too few buckets":   {Strategy: actor.Hash, Key: byValue, Size: 10, Buckets: 5},
+		"a name":            {Routee: actor.Options{Name: "all"}},
+		"suspending":        {Routee: actor.Options{Mailbox: actor.Mailbox{Capacity: 1, Overflow: mailbox.Suspend}}},
+		"negative mailbox":  {Routee: actor.Options{Mailbox: actor.Mailbox{Capacity: -1}}},
+		"negative time":     {Within: -1},
+		"negative key room": {Buckets: -1},
+	} {
+		if _, err := actor.NewRouter(sys, b, o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := actor.NewRouter(sys, actor.Behaviour[*num]{}, actor.RouterOptions[*num]{}); !errors.Is(err, actor.ErrNilBehaviour) {
+		t.Errorf("nil behaviour: %v", err)
+	}
+	r := newRouter(t, sys, b, actor.RouterOptions[*num]{Strategy: actor.Hash, Key: byValue, Buckets: 8})
+	for _, n := range []int{0, -1, 9} {
+		if err := r.Resize(context.Background(), n); err == nil {
+			t.Errorf("Resize to %d: no error", n)
+		}
+	}
+}
+
+// counter is a behaviour that answers with the ref of the routee that handles the message.
+func counter(mu *sync.Mutex, by map[actor.AnyRef]int) actor.Behaviour[*num] {
+	return actor.Handler(func(ctx *actor.Context, m *num) error {
+		mu.Lock()
+		by[ctx.Self()]++
+		mu.Unlock()
+		if ctx.IsCall() {
+			return ctx.Reply(m)
+		}
+		return nil
+	})
+}
+
+func TestRouterStrategies(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		strategy actor.Strategy
+		check    func(by map[actor.AnyRef]int) bool
+	}{
+		{"round robin", actor.RoundRobin, func(by map[actor.AnyRef]int) bool {
+			for _, n := range by {
+				if n != 25 {
+					return false
+				}
+			}
+			return len(by) == 4
+		}},
+		{"hash", actor.Hash, func(by map[actor.AnyRef]int) bool { return len(by) == 4 }},
+		{"least loaded", actor.LeastLoaded, func(by map[actor.AnyRef]int) bool { return len(by) == 4 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sys := newSystem(t)
+			var mu sync.Mutex
+			by := map[actor.AnyRef]int{}
+			o := actor.RouterOptions[*num]{Size: 4, Strategy: c.strategy}
+			if c.strategy == actor.Hash {
+				o.Key = byValue
+			}
+			r := newRouter(t, sys, counter(&mu, by), o)
+			for i := range int64(100) {
+				got, err := actor.CallVia[*num](bounded(t), r, &num{Value: i})
+				if err != nil || got.Value != i {
+					t.Fatalf("call %d: %v, %v", i, got, err)
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !c.check(by) {
+				t.Errorf("calls by routee: %v", by)
+			}
+		})
+	}
+}
+
+func TestRouterBroadcast(t *testing.T) {
+	sys := newSystem(t)
+	var mu sync.Mutex
+	by := map[actor.AnyRef]int{}
+	r := newRouter(t, sys, counter(&mu, by), actor.RouterOptions[*num]{Size: 5, Strategy: actor.Broadcast})
+	if n, err := r.Deliver(context.Background(), &num{}); n != 5 || err != nil {
+		t.Errorf("delivered %d, %v", n, err)
+	}
+	if _, err := actor.CallVia[*num](context.Background(), r, &num{}); err == nil {
+		t.Error("a call by way of a broadcast")
+	}
+	if err := r.Resize(bounded(t), 2); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.Deliver(context.Background(), &num{}); n != 2 || err != nil {
+		t.Errorf("delivered %d, %v", n, err)
+	}
+	if err := r.Resize(bounded(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.Quiesce(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, n := range by {
+		if n > 2 {
+			t.Errorf("handled: %v", by)
+		}
+	}
+	if len(by) != 5 {
+		t.Errorf("%d of 5 routees got the first message", len(by))
+	}
+}
+
+// A routee that does not get on gets no more work; one that panicked does not keep its load.
+func TestRouterLeastLoaded(t *testing.T) {
+	sys := newSystem(t)
+	release := make(chan struct{})
+	var slow atomic.Int64
+	r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+		switch m.Value {
+		case 1:
+			slow.Store(int64(ctx.Self().ID()))
+			return ctx.Block(func() { <-release })
+		case 2:
+			panic("two")
+		}
+		if int64(ctx.Self().ID()) == slow.Load() {
+			t.Error("the routee that is busy got a message")
+		}
+		return ctx.Reply(m)
+	}), actor.RouterOptions[*num]{Size: 2, Strategy: actor.LeastLoaded, Restarts: 100})
+	if err := r.Send(context.Background(), &num{Value: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for slow.Load() == 0 {
+		if err := sys.Quiesce(expired()); err == nil {
+			t.Fatal("at rest while a routee blocks")
+		}
+	}
+	for i := range 30 {
+		_, err := actor.CallVia[*num](bounded(t), r, &num{Value: int64(2 + i%2)})
+		var exit *actor.ExitError
+		if panicked := errors.As(err, &exit); panicked != (i%2 == 0) {
+			t.Fatalf("call %d: %v", i, err)
+		}
+		for r.Size() != 2 || !r.Refs()[0].Alive() || !r.Refs()[1].Alive() {
+			_ = sys.Quiesce(expired())
+		}
+	}
+	close(release)
+}
+
+func expired() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	_ = cancel
+	return ctx
+}
+
+// orders checks that messages of one sender and one key are handled in order and by one routee at a time.
+type orders struct {
+	t       *testing.T
+	last    [64][16]atomic.Int64 // by key, by sender
+	inside  [64]atomic.Int32
+	handled atomic.Int64
+}
+
+// A message is key, sender and sequence number, from the low digits up.
+func message(key, sender, seq int64) *num { return &num{Value: key + 100*sender + 10000*seq} }
+
+func (o *orders) handle(m *num) {
+	key, sender, seq := m.Value%100, m.Value/100%100, m.Value/10000
+	if o.inside[key].Add(1) != 1 {
+		o.t.Errorf("two routees work on key %d", key)
+	}
+	if last := o.last[key][sender].Swap(seq); last != seq-1 {
+		o.t.Errorf("key %d, sender %d: message %d came after %d", key, sender, seq, last)
+	}
+	if seq%16 == 0 {
+		time.Now() // a moment in which another could come
+	}
+	o.handled.Add(1)
+	o.inside[key].Add(-1)
+}
+
+// TestRouterKeepsOrderAcrossResize sends from goroutines and actors, in calls and sends, while the router is resized all the
+// time: nothing is lost, nothing is handled twice or out of order.
+func TestRouterKeepsOrderAcrossResize(t *testing.T) {
+	for _, kind := range []string{"handler", "yielding handler", "routine"} {
+		t.Run(kind, func(t *testing.T) {
+			sys := newSystem(t)
+			o := &orders{t: t}
+			b := actor.Handler(func(ctx *actor.Context, m *num) error {
+				if kind == "yielding handler" && m.Value%3 == 0 {
+					if err := ctx.Yield(); err != nil {
+						return err
+					}
+				}
+				o.handle(m)
+				if ctx.IsCall() {
+					return ctx.Reply(m)
+				}
+				return nil
+			})
+			if kind == "routine" {
+				b = actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+					for m := range in.All() {
+						o.handle(m)
+						if ctx.IsCall() {
+							_ = ctx.Reply(m)
+						}
+					}
+					return nil
+				})
+			}
+			r := newRouter(t, sys, b, actor.RouterOptions[*num]{Size: 3, Strategy: actor.Hash, Key: byValue, Buckets: 32})
+			const rounds, keys = 150, 64
+			sent := make(chan int64, 8)
+			flood := func(ctx context.Context, sender int64) error {
+				for seq := int64(1); seq <= rounds; seq++ {
+					for key := range int64(keys) {
+						m := message(key, sender, seq)
+						var err error
+						if (key+seq)%50 == 0 {
+							_, err = actor.CallVia[*num](ctx, r, m)
+						} else {
+							err = r.Send(ctx, m)
+						}
+						if err != nil {
+							return err
+						}
+					}
+				}
+				sent <- sender
+				return nil
+			}
+			var goroutines sync.WaitGroup
+			for sender := range int64(2) {
+				goroutines.Go(func() {
+					if err := flood(context.Background(), sender); err != nil {
+						t.Error(err)
+					}
+				})
+				start(sys, func(ctx *actor.Context) error {
+					if err := flood(ctx, sender+2); err != nil {
+						t.Error(err)
+					}
+					return nil
+				})
+			}
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			rng := rand.New(rand.NewPCG(seed, 1))
+			resizes := 0
+			for done := 0; done < 4; {
+				select {
+				case <-sent:
+					done++
+				default:
+					if err := r.Resize(bounded(t), 1+rng.IntN(12)); err != nil {
+						t.Fatal(err)
+					}
+					resizes++
+				}
+			}
+			goroutines.Wait()
+			if err := r.Resize(bounded(t), 2); err != nil {
+				t.Fatal(err)
+			}
+			if err := sys.Quiesce(bounded(t)); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d resizes", resizes)
+			if n := o.handled.Load(); n != 4*rounds*keys {
+				t.Errorf("handled %d of %d", n, 4*rounds*keys)
+			}
+			if l := sys.Ledger(); l.Dead != 0 || l.Queued != 0 {
+				t.Errorf("ledger: %v %v", l, l.ByReason)
+			}
+			if resizes < 3 {
+				t.Errorf("only %d resizes ran under load", resizes)
+			}
+		})
+	}
+}
+
+// What is held back for a moved key is handled only when the old routee is done, and is not lost if the new one ends.
+func TestRouterHoldsBackMovedKeys(t *testing.T) {
+	sys := newSystem(t)
+	release, busy := make(chan struct{}), make(chan struct{}, 100)
+	var mu sync.Mutex
+	var got []int64
+	r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+		if m.Value < 100 {
+			busy <- struct{}{}
+			_ = ctx.Block(func() { <-release })
+		}
+		mu.Lock()
+		got = append(got, m.Value)
+		mu.Unlock()
+		return nil
+	}), actor.RouterOptions[*num]{Strategy: actor.Hash, Key: byValue})
+	send := func(v int64) {
+		t.Helper()
+		if err := r.Send(context.Background(), &num{Value: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(0) // the only routee is busy with key 0
+	<-busy
+	for key := int64(1); key < 20; key++ {
+		send(100 + key)
+	}
+	if err := r.Resize(expired(), 8); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Resize while a moved key is in flight: %v", err)
+	}
+	for key := int64(1); key < 20; key++ {
+		send(200 + key)
+	}
+	send(250) // a key with nothing in flight: its routee may handle it at once, unless it is the old one
+	mu.Lock()
+	for _, v := range got {
+		if v%100 != 50 {
+			t.Errorf("%d was handled while the key's old routee was busy", v)
+		}
+	}
+	mu.Unlock()
+	close(release)
+	if err := r.Resize(bounded(t), 8); err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.Quiesce(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	last := map[int64]int64{}
+	for _, v := range got {
+		if last[v%100] > v {
+			t.Errorf("%d came after %d", v, last[v%100])
+		}
+		last[v%100] = v
+	}
+	if len(got) != 40 {
+		t.Errorf("handled %d of 40", len(got))
+	}
+}
+
+func TestRouterReplacesRouteesThatEnd(t *testing.T) {
+	sys := newSystem(t)
+	release, busy := make(chan struct{}), make(chan struct{})
+	r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+		if m.Value == 0 {
+			close(busy)
+			_ = ctx.Block(func() { <-release })
+			panic("zero")
+		}
+		if ctx.IsCall() {
+			return ctx.Reply(m)
+		}
+		return nil
+	}), actor.RouterOptions[*num]{Strategy: actor.Hash, Key: byValue})
+	var dead atomic.Int32
+	defer sys.SubscribeDeadLetters(func(actor.DeadLetter) { dead.Add(1) })()
+	first := r.Refs()[0]
+	for v := range int64(5) {
+		if err := r.Send(context.Background(), &num{Value: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-busy
+	close(release)
+	if _, err := first.Wait(bounded(t)); err == nil {
+		t.Fatal("the routee ended normally")
+	}
+	if err := sys.Quiesce(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if dead.Load() != 5 {
+		t.Errorf("%d dead letters, want the one that panicked and 4 that waited behind it", dead.Load())
+	}
+	if r.Size() != 1 || r.Refs()[0] == first {
+		t.Errorf("not replaced: %v", r.Refs())
+	}
+	if _, err := actor.CallVia[*num](bounded(t), r, &num{Value: 7}); err != nil {
+		t.Errorf("call after the replacement: %v", err)
+	}
+}
+
+// Routees crash under load while the router is resized; what is not a dead letter is handled, and Resize still completes.
+func TestRouterCrashesWhileResizing(t *testing.T) {
+	sys := newSystem(t)
+	var handled atomic.Int64
+	r := newRouter(t, sys, actor.Handler(func(_ *actor.Context, m *num) error {
+		if m.Value%97 == 0 {
+			panic("a multiple of 97")
+		}
+		handled.Add(1)
+		return nil
+	}), actor.RouterOptions[*num]{Size: 3, Strategy: actor.Hash, Key: byValue, Restarts: 1 << 20})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for v := range int64(5000) {
+			_ = r.Send(context.Background(), &num{Value: v})
+		}
+	}()
+	for i := 0; ; i++ {
+		if err := r.Resize(bounded(t), 1+i%6); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-done:
+			if err := sys.Quiesce(bounded(t)); err != nil {
+				t.Fatal(err)
+			}
+			l := sys.Ledger()
+			if !l.Balanced() || l.Queued != 0 || handled.Load() == 0 {
+				t.Errorf("handled %d, ledger %v", handled.Load(), l)
+			}
+			return
+		default:
+		}
+	}
+}
+
+func TestRouterGivesUp(t *testing.T) {
+	sys := newSystem(t)
+	b := actor.StatefulFrom(func(*actor.Context) (*int, error) { return nil, errBoom }, func(*actor.Context, *int, *num) error { return nil })
+	r := newRouter(t, sys, b, actor.RouterOptions[*num]{Size: 2, Restarts: 5, Within: time.Hour})
+	for r.Ref().Alive() {
+		_ = r.Send(context.Background(), &num{})
+	}
+	if _, err := r.Ref().Wait(bounded(t)); !errors.Is(err, errBoom) {
+		t.Errorf("the router ended with %v", err)
+	}
+	if err := r.Send(context.Background(), &num{}); !errors.Is(err, actor.ErrStopped) {
+		t.Errorf("Send: %v", err)
+	}
+	if err := r.Resize(bounded(t), 4); !errors.Is(err, actor.ErrStopped) {
+		t.Errorf("Resize: %v", err)
+	}
+}
+
+func TestRouterEndsWithItsParent(t *testing.T) {
+	sys := newSystem(t)
+	made := make(chan *actor.Router[*num], 1)
+	parent := start(sys, func(ctx *actor.Context) error {
+		r, err := actor.NewRouter(ctx, actor.Handler(func(*actor.Context, *num) error { return nil }), actor.RouterOptions[*num]{Size: 3})
+		if err != nil {
+			return err
+		}
+		if err := r.Resize(ctx, 4); err != nil {
+			return err
+		}
+		made <- r
+		return ctx.Sleep(time.Hour)
+	})
+	r := <-made
+	parent.Stop()
+	if _, err := parent.Wait(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range append(r.Refs(), r.Ref()) {
+		if ref.Alive() {
+			t.Errorf("%v outlives the router's parent", ref)
+		}
+	}
+}
+
+func TestRouterResizeFromARoutee(t *testing.T) {
+	sys := newSystem(t)
+	var r *actor.Router[*num]
+	r = newRouter(t, sys, actor.Handler(func(ctx *actor.Context, _ *num) error { return ctx.Fail(r.Resize(ctx, 1)) }),
+		actor.RouterOptions[*num]{Size: 2})
+	if _, err := actor.CallVia[*num](bounded(t), r, &num{}); err == nil || errors.Is(err, actor.ErrNoReply) {
+		t.Errorf("a routee resized its own router: %v", err)
+	}
+	r.Stop()
+	if _, err := r.Ref().Wait(bounded(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRouterKeyPanics(t *testing.T) {
+	sys := newSystem(t)
+	r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Reply(m) }),
+		actor.RouterOptions[*num]{Strategy: actor.Hash, Key: func(m *num) string { panic(errBoom) }})
+	if err := r.Send(context.Background(), &num{}); !errors.Is(err, errBoom) {
+		t.Errorf("Send: %v", err)
+	}
+	ref, ok := actor.TypedRef[*num](r.Refs()[0])
+	if _, err := actor.Call[*num](bounded(t), ref, &num{}); !ok || err != nil {
+		t.Errorf("to the routee itself: %v", err)
+	}
+}
+
+func ExampleRouter() {
+	sys, _ := actor.NewSystem()
+	defer sys.Close()
+	ctx := context.Background()
+	length := actor.Handler(func(ctx *actor.Context, m *wrapperspb.StringValue) error {
+		return ctx.Reply(&num{Value: int64(len(m.Value))})
+	})
+	router, err := actor.NewRouter(sys, length, actor.RouterOptions[*wrapperspb.StringValue]{
+		Size:     4,
+		Strategy: actor.Hash,
+		Key:      func(m *wrapperspb.StringValue) string { return m.Value },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	n, _ := actor.CallVia[*num](ctx, router, wrapperspb.String("curtain"))
+	err = router.Resize(ctx, 2)
+	fmt.Println(n.Value, router.Size(), err)
+	// Output: 7 2 <nil>
+}
