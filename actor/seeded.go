@@ -3,6 +3,7 @@ package actor
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -65,7 +66,7 @@ func newSeeded(ex *executor, seed uint64) *seeded {
 	now := time.Now()
 	return &seeded{
 		ex:      ex,
-		virtual: now == now.Round(0), // virtual times have no monotonic reading
+		virtual: !strings.Contains(now.String(), " m="), // virtual times have no monotonic reading
 		rng:     rand.New(rand.NewPCG(seed, 0x6772656e)),
 		hash:    14695981039346656037,
 	}
@@ -100,6 +101,17 @@ func (sd *seeded) await(what string, id uint64, msg any) {
 		sd.turns = slices.DeleteFunc(sd.turns, func(o *turn) bool { return o == t })
 		sd.mu.Unlock()
 	}
+}
+
+// awaitSend is await for a message. An actor of another seeded System holds that one up meanwhile, so it lets others in there:
+// one of them may be an actor of this System that sends to an actor of that one.
+func (sd *seeded) awaitSend(ctx context.Context, r AnyRef, msg any) {
+	wait := func() { sd.await("sends to "+r.String()+" "+show(msg), r.id, msg) }
+	if c, ok := FromContext(ctx); ok && c.sys.ex.seeded != nil && c.sys.ex.seeded != sd && c.here() != nil {
+		c.sys.ex.seeded.block(wait)
+		return
+	}
+	wait()
 }
 
 // awaitTurn is await for what concerns one actor.
@@ -184,7 +196,7 @@ func (sd *seeded) pick() *cell {
 // settle waits until every other goroutine of the bubble waits for something.
 func (sd *seeded) settle() {
 	if sd.virtual {
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		return
 	}
 	runtime.Gosched()

@@ -110,7 +110,7 @@ func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) 
 	}
 	env.meta |= r.id &^ lowWord
 	if sys.ex.seeded != nil {
-		sys.ex.seeded.await("sends to "+r.String()+" "+show(env.msg), r.id, env.msg)
+		sys.ex.seeded.awaitSend(ctx, r, env.msg)
 	}
 	if a.flags.Load()&flagQueue != 0 {
 		return sys.sendToQueue(ctx, nil, a, env)

@@ -3,6 +3,7 @@ package actortest
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -20,7 +21,7 @@ type Scenario func(t *testing.T, sys *actor.System)
 
 // Explore runs f under the seeds 1 to n, each as a subtest, and stops at the first that fails: then it prints the seed and
 // the last steps of the run. The flag -actortest.seed=N of the test binary runs that seed alone.
-// Cost: each run is a bubble and a System, and each of its steps a few microseconds.
+// Cost: each run is a bubble and a System, and at each of its steps all goroutines of the bubble come to rest.
 func Explore(t *testing.T, n int, f Scenario) {
 	t.Helper()
 	if n < 1 {
@@ -108,9 +109,9 @@ func difference(a, b []actor.Step) string {
 
 // tail lists the last steps of a trace, one to a line.
 func tail(trace []actor.Step) string {
-	text := ""
+	var text strings.Builder
 	for i := max(0, len(trace)-lastSteps); i < len(trace); i++ {
-		text += fmt.Sprintf("\n\t%4d  %s", i+1, trace[i].What)
+		fmt.Fprintf(&text, "\n\t%4d  %s", i+1, trace[i].What)
 	}
-	return text
+	return text.String()
 }

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/greenroom-go/greenroom/actor"
 )
 
@@ -80,6 +82,7 @@ func TestSeedsExplore(t *testing.T) {
 // family is a scenario with everything that a seed has to rule: goroutines that send at the same time, equal deadlines,
 // calls, sleeps, and children that panic and are spawned again.
 func family(t *testing.T, sys *actor.System) {
+	t.Helper()
 	ctx := t.Context()
 	store := actor.MustSpawn(sys, register())
 	boss := actor.MustSpawn(sys, bossOf(store))
@@ -148,9 +151,88 @@ func bossOf(store actor.Ref[*number]) actor.Behaviour[*number] {
 	})
 }
 
+// waits is a scenario with the other ways to wait and to be woken: from outside, by deadlines of both kinds, by links.
+func waits(t *testing.T, sys *actor.System) {
+	t.Helper()
+	ctx := t.Context()
+	var all []actor.AnyRef
+	spawn := func(f func(ctx *actor.Context, in *actor.Inbox[*number]) error) actor.Ref[*number] {
+		r := actor.MustSpawn(sys, actor.Routine(f))
+		all = append(all, r.AnyRef)
+		return r
+	}
+	store := actor.MustSpawn(sys, register(), actor.Options{Mailbox: actor.Mailbox{Priority: func(m proto.Message) int {
+		return int(m.(*number).Value % 3)
+	}}})
+	for range 3 {
+		suspended := spawn(func(ctx *actor.Context, in *actor.Inbox[*number]) error {
+			v, err := ctx.Suspend(ctx)
+			if err != nil {
+				return err
+			}
+			return store.Send(ctx, num(v.(int64)))
+		})
+		go func() {
+			for i := int64(1); suspended.Resume(i) != nil; i++ {
+				<-time.After(time.Millisecond)
+			}
+		}()
+	}
+	for i := range int64(3) {
+		spawn(func(ctx *actor.Context, in *actor.Inbox[*number]) error {
+			ours, cancel := ctx.WithTimeout(time.Millisecond)
+			defer cancel()
+			_, err := in.Receive(ours)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("receive: %w", err)
+			}
+			std, cancel := context.WithTimeout(ctx, time.Millisecond)
+			defer cancel()
+			if _, err := in.Select(std, func(*number) bool { return false }); !errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("select: %w", err)
+			}
+			err = ctx.Offload(ctx, func() error { <-time.After(time.Millisecond); return store.Send(t.Context(), num(i)) })
+			if err != nil {
+				return err
+			}
+			every, err := actor.SendEvery(ctx, time.Millisecond, store, num(i))
+			if err != nil {
+				return err
+			}
+			defer every.Cancel()
+			return ctx.Sleep(5 * time.Millisecond)
+		})
+	}
+	linked := spawn(func(ctx *actor.Context, in *actor.Inbox[*number]) error { return ctx.Sleep(time.Hour) })
+	spawn(func(ctx *actor.Context, in *actor.Inbox[*number]) error {
+		if err := ctx.Link(linked.AnyRef); err != nil {
+			return err
+		}
+		if err := ctx.Sleep(time.Millisecond); err != nil {
+			return err
+		}
+		return errors.New("this ends two")
+	})
+	failed := 0
+	for _, r := range all {
+		if _, err := r.Wait(ctx); err != nil {
+			failed++
+		}
+	}
+	if failed != 2 {
+		t.Errorf("%d actors failed, want the two that are linked", failed)
+	}
+}
+
+func TestReplayOfWaits(t *testing.T) {
+	for seed := uint64(1); seed <= 8; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Replay(t, seed, waits) })
+	}
+}
+
 func TestReplayIsTheSame(t *testing.T) {
 	for _, seed := range []uint64{1, 2, 3, 4, 5, 6, 7, 8} {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { Replay(t, seed, family) })
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Replay(t, seed, family) })
 	}
 }
 
@@ -243,12 +325,14 @@ var (
 )
 
 func sendGlobal(t *testing.T, sys *actor.System) {
+	t.Helper()
 	r := actor.MustSpawn(sys, register())
 	_ = r.Send(t.Context(), num(5))
 	_ = r.Send(t.Context(), num(globalCounter.Add(1)))
 }
 
 func sendInMapOrder(t *testing.T, sys *actor.System) {
+	t.Helper()
 	r := actor.MustSpawn(sys, register())
 	many := map[int64]bool{}
 	for i := range int64(64) {
