@@ -86,7 +86,7 @@ func speedupChan(_ context.Context, r *harness.Run) error {
 func tripsAmong(r *harness.Run) int {
 	n := 4_000_000
 	if r.Short {
-		n = 500_000
+		n = 2_000_000
 	}
 	return min(n, 4*r.N)
 }

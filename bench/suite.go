@@ -73,7 +73,7 @@ func suite() harness.Suite {
 			Greenroom: callInside, Floors: floors("a channel, with a reply channel in the request", callChan),
 		},
 		{
-			Name: "timers", What: "actors that sleep 3 times: how late they wake, processor time per sleep",
+			Name: "timers", What: "routines that sleep 3 times: how late they wake, processor time per sleep",
 			N: 200_000, ShortN: 20_000,
 			Rows: []harness.Row{
 				{Name: "p50", Unit: "us", Reach: ratio(1, 0)},

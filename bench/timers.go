@@ -84,25 +84,33 @@ func timersChan(_ context.Context, r *harness.Run) error {
 	})
 }
 
+// timers has routines sleep: like the goroutines of the floor, they have their stacks before the clock starts.
 func timers(ctx context.Context, r *harness.Run) error {
 	s := newSleepers(r.N)
 	return withSystem(ctx, func(sys *actor.System) error {
 		var ended sync.WaitGroup
 		var failed atomic.Pointer[error]
 		refs, err := spawnAll(sys, r.N, func(i int) actor.Behaviour[*message] {
-			return actor.Handler(func(ctx *actor.Context, _ *message) error {
-				defer ended.Done()
-				if err := s.run(i, ctx.Sleep); err != nil {
+			return actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*message]) error {
+				_, err := in.Receive(ctx)
+				if err == nil {
+					err = s.run(i, ctx.Sleep)
+				}
+				if err != nil {
 					failed.Store(&err)
 				}
-				return nil
+				ended.Done()
+				return err
 			})
 		})
+		if err == nil {
+			err = sys.Quiesce(ctx)
+		}
 		if err != nil {
 			return err
 		}
+		ended.Add(r.N)
 		return s.measure(r, func() error {
-			ended.Add(r.N)
 			if err := sendAll(ctx, refs, new(message)); err != nil {
 				return err
 			}

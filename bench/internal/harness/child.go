@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,7 @@ func childMain(ctx context.Context, suite Suite, args []string, stdout, stderr i
 		fmt.Fprintf(stderr, "bench: %s is for the harness's own use\n", childFlag)
 		return exitUsage
 	}
+	signal.Ignore(os.Interrupt) // Ctrl-C reaches the whole process group; the parent ends its children itself
 	s, err := takeSample(ctx, suite, j)
 	if err != nil {
 		fmt.Fprintln(stderr, err)

@@ -13,7 +13,7 @@ import (
 const (
 	plotWidth   = 960
 	plotLeft    = 210 // where the bars' field begins; names stand before it
-	plotRight   = 200 // after the field: the ratio in figures
+	plotRight   = 230 // after the field: the ratio in figures
 	plotTop     = 84
 	plotBar     = 14
 	plotBarStep = 18
@@ -25,6 +25,7 @@ const (
 var plotColours = []string{"#0b6e99", "#d98324", "#5b8c5a", "#8e5572"}
 
 // scale maps ratios to pixels, logarithmically: twice as good and half as good are equally far from the line at 1.
+// It ends at a sixteenth and at 32 times, so that one extreme ratio does not squeeze all others; bars beyond are cut.
 type scale struct{ low, high float64 } // powers of 2, as exponents
 
 func newScale(all []comparison) scale {
@@ -36,12 +37,17 @@ func newScale(all []comparison) scale {
 			}
 		}
 	}
-	return s
+	return scale{max(s.low, -4), min(s.high, 5)}
 }
 
 func (s scale) x(ratio float64) float64 {
 	const field = plotWidth - plotLeft - plotRight
-	return plotLeft + field*(math.Log2(ratio)-s.low)/(s.high-s.low)
+	return plotLeft + field*(min(max(math.Log2(ratio), s.low), s.high)-s.low)/(s.high-s.low)
+}
+
+// beyond reports whether the scale ends before ratio.
+func (s scale) beyond(ratio float64) bool {
+	return math.Log2(ratio) < s.low || math.Log2(ratio) > s.high
 }
 
 // writePlot draws the ratios as an SVG: a bar per bench and GOMAXPROCS, to the right of the line at 1 where Greenroom is
@@ -105,27 +111,31 @@ func legend(w io.Writer, procs []int) {
 		x += 140
 	}
 	fmt.Fprintf(w, `<path d="M%d 37v14" stroke="#b00020" stroke-width="2"/>`+"\n", x)
-	text(w, x+10, 49, "start", "#444444", 12, "to reach")
+	text(w, x+10, 49, "start", "#444444", 12, "to reach, what falls short is red")
 }
 
 func grid(w io.Writer, s scale, bottom int) {
-	step := max(1, math.Ceil((s.high-s.low)/12))
 	for e := s.low; e <= s.high; e++ {
-		if e != 0 && math.Mod(e, step) != 0 {
-			continue
-		}
 		x, colour, width := s.x(math.Exp2(e)), "#dddddd", 1
 		if e == 0 {
 			colour, width = "#555555", 2
 		}
 		fmt.Fprintf(w, `<path d="M%.1f %dV%d" stroke="%s" stroke-width="%d"/>`+"\n", x, plotTop-8, bottom, colour, width)
-		text(w, int(x), plotTop-14, "middle", "#666666", 11, trim(math.Exp2(e))+"x")
+		text(w, int(x), plotTop-14, "middle", "#666666", 11, power(e))
 	}
+}
+
+// power names a line of the grid: "1/4x", "2x".
+func power(e float64) string {
+	if e < 0 {
+		return "1/" + trim(math.Exp2(-e)) + "x"
+	}
+	return trim(math.Exp2(e)) + "x"
 }
 
 func bar(w io.Writer, s scale, c comparison, y int, colour string) {
 	right := plotWidth - plotRight + 12
-	label := fmt.Sprintf("%s  (%s %s)", times(c.ours.Ratio), figure(c.ours.Median), c.ours.Unit)
+	label := fmt.Sprintf("%s %s  (%s %s)", times(c.ours.Ratio), c.floor.Impl, figure(c.ours.Median), c.ours.Unit)
 	if c.ours.Ratio <= 0 {
 		text(w, right, y+plotBar-2, "start", "#888888", 12, "not told")
 		return
@@ -133,10 +143,17 @@ func bar(w io.Writer, s scale, c comparison, y int, colour string) {
 	from, to := s.x(1), s.x(c.ours.Ratio)
 	fmt.Fprintf(w, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n",
 		min(from, to), y, max(math.Abs(to-from), 1), plotBar, colour)
+	if s.beyond(c.ours.Ratio) {
+		fmt.Fprintf(w, `<path d="M%.1f %dl4 %d" stroke="#ffffff" stroke-width="2"/>`+"\n", to+math.Copysign(8, from-to)-2, y, plotBar)
+	}
 	if c.asked && c.reach.Ratio > 0 {
 		fmt.Fprintf(w, `<path d="M%.1f %dv%d" stroke="#b00020" stroke-width="2"/>`+"\n", s.x(c.reach.Ratio), y-2, plotBar+4)
 	}
-	text(w, right, y+plotBar-2, "start", "#222222", 12, label)
+	shade := "#222222"
+	if c.asked && !c.met() {
+		shade = "#b00020"
+	}
+	text(w, right, y+plotBar-2, "start", shade, 12, label)
 }
 
 func text(w io.Writer, x, y int, anchor, colour string, size int, s string) {
