@@ -1,0 +1,62 @@
+package actor
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// TIME-6: a timer that is no longer needed leaves the heap at once: 100,000 that were armed and cancelled leave it empty, and so do
+// waits with a deadline that ended early.
+func TestCancelledTimersLeaveNothing(t *testing.T) {
+	sys, err := NewSystem(SystemOptions{Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type num = wrapperspb.Int64Value
+	const n = 100_000
+	a := MustSpawn(sys, Routine(func(ctx *Context, in *Inbox[*num]) error {
+		self, _ := TypedRef[*num](ctx.Self())
+		timers := make([]*Timer, n)
+		for i := range timers {
+			timer, err := SendAfter(ctx, time.Duration(i%977+1)*time.Hour, self, &num{})
+			if err != nil {
+				return err
+			}
+			timers[i] = timer
+		}
+		if got := sys.ex.timers.pending(); got != n {
+			t.Errorf("%d timers pending", got)
+		}
+		for i := range timers {
+			if !timers[(i*7919)%n].Cancel() {
+				t.Errorf("timer %d was not pending", i)
+			}
+		}
+		if cold := ctx.cell.cold.Load(); len(cold.timers) != 0 {
+			t.Errorf("the actor remembers %d timers", len(cold.timers))
+		}
+		bounded, cancel := ctx.WithTimeout(time.Hour)
+		defer cancel()
+		for range 100 {
+			if err := self.Send(ctx, &num{}); err != nil {
+				return err
+			}
+			if _, err := in.Receive(bounded); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	if _, err := a.Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := sys.ex.timers.pending(); got != 0 || cap(sys.ex.timers.heap) > 2048 {
+		t.Fatalf("%d timers left in a heap of %d", got, cap(sys.ex.timers.heap))
+	}
+	if err := sys.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
