@@ -19,7 +19,7 @@ func (s *slot) breathe() {
 	if now-s.goNow < goSlice || s.ex.seeded != nil {
 		return
 	}
-	if now-s.pollNow >= pollSlice {
+	if now-s.pollNow >= pollSlice && s.ex.nIdle.Load() == 0 { // where a worker rests Go has a processor that polls
 		s.pollNow = now
 		s.lung.breathe()
 	} else {
