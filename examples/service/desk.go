@@ -32,10 +32,8 @@ func (s *service) deskBehaviour() actor.Behaviour[*pb.IngestMessage] {
 	return actor.StatefulFrom(open, func(ctx *actor.Context, d *desk, m *pb.IngestMessage) error {
 		// With the Responder the caller no longer bounds what this desk waits for: were the wait given up with the
 		// caller, the next document would queue up behind one that may still kill the worker.
-		caller, err := ctx.Responder()
-		if err != nil {
-			return nil // somebody sent what must be called: the document is counted all the same
-		}
+		// The zero Responder, for a document that was sent and not called, answers nobody.
+		caller, _ := ctx.Responder()
 		reply, err := actor.Call[*pb.IngestReply](ctx, d.worker, m)
 		if err == nil {
 			_ = caller.Reply(reply) // a caller that is gone needs no answer

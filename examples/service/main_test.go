@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
 )
 
 // asProgram makes this test binary the program itself.
@@ -147,6 +149,33 @@ func TestPartThatFails(t *testing.T) {
 	}
 	if err := s.stop(t.Context()); err == nil {
 		t.Error("the sums were taken without a shard")
+	}
+}
+
+// TestStopCountsWhatQueues stops the service with documents at its desks that nobody waits for.
+func TestStopCountsWhatQueues(t *testing.T) {
+	c := newOutput()
+	o, err := parse([]string{"-queue=100", "-desks=2"}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newService(o, c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const documents = 150
+	for i := range documents {
+		doc := &pb.Document{Name: "queued", Text: strings.Repeat("some words ", 1000)}
+		m := &pb.IngestMessage{Source: &pb.IngestMessage_Document{Document: doc}}
+		if err := s.desks[i%2].Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.final.Documents != documents || s.final.WordsTotal != 2000*documents {
+		t.Error(c)
 	}
 }
 

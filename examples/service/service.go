@@ -17,6 +17,10 @@ import (
 // shardQueue bounds the mailbox of a shard, in documents' worth of counts.
 const shardQueue = 64
 
+// stuckAfter is how long a behaviour may hold its slot. Workers give way every few milliseconds, but on a busy machine the
+// goroutines of net/http may keep them from running for longer than that.
+const stuckAfter = 250 * time.Millisecond
+
 // service is the word count: what runs behind the HTTP handlers and the folder.
 //
 // Documents queue at desks, in bounded mailboxes whose senders wait for room. Each desk has a worker, which splits one
@@ -44,6 +48,7 @@ type service struct {
 func newService(o options, out, logs io.Writer) (*service, error) {
 	sys, err := actor.NewSystem(actor.SystemOptions{
 		DeadLetters: o.deadLetters,
+		StuckAfter:  stuckAfter,
 		Logger:      slog.New(slog.NewTextHandler(logs, nil)),
 	})
 	if err != nil {
