@@ -175,7 +175,7 @@ func (l *lockCore) await(w *waiting, p *place, owner AnyRef) error {
 		l.forgo(p, w.c.slot)
 		return err
 	}
-	return w.await(nil, p, l)
+	return w.await(w.ctx, p, l)
 }
 
 // forgo takes p out of the queue, or passes on what it was given.
@@ -347,7 +347,7 @@ func (p *place) wake(s *slot) {
 // granter is what places are waited in. forgo takes back the place of somebody who gives up, granted or not.
 type granter interface{ forgo(p *place, s *slot) }
 
-// await waits until p is granted. With an error, or if the actor is killed, p is forgone. ctx is for goroutines.
+// await waits until p is granted. With an error, or if the actor is killed, p is forgone. ctx bounds a goroutine's wait; an actor's is bounded by w.
 func (w *waiting) await(ctx context.Context, p *place, from granter) error {
 	waited := false
 	defer func() {

@@ -182,8 +182,7 @@ func TestLockOutlivesNoHolder(t *testing.T) {
 				var release actor.Event
 				holder := run(sys, func(ctx *actor.Context) error {
 					for range 3 {
-						var dead *actor.DeadlockError
-						if err := l.Lock(ctx); err != nil && !errors.As(err, &dead) {
+						if err := l.Lock(ctx); err != nil && !errors.As(err, new(*actor.DeadlockError)) {
 							return err
 						}
 					}
@@ -318,7 +317,7 @@ func TestLockRefusesGoroutines(t *testing.T) {
 	for what, f := range map[string]func(context.Context) error{
 		"Lock": m.Lock, "Unlock": m.Unlock, "Wait": c.Wait, "Signal": c.Signal, "event": new(actor.Event).Wait,
 	} {
-		if f(nil) == nil || f(none) == nil { //nolint:staticcheck // a nil context is the subject
+		if f(nil) == nil || f(none) == nil {
 			t.Errorf("%s takes a nil context", what)
 		}
 	}
@@ -403,6 +402,63 @@ func TestLockWaitersHoldNoSlot(t *testing.T) {
 	ended(t, append(refs, holder)...)
 }
 
+// TestLockIsTheActors holds that a lock belongs to the actor, not to the message or the stack that took it.
+func TestLockIsTheActors(t *testing.T) {
+	sys := newSystem(t)
+	var m actor.Mutex
+	keeper := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, n *num) error {
+		err := m.Lock(ctx)
+		if n.Value == 0 {
+			err = m.Unlock(ctx)
+		}
+		if err != nil {
+			return ctx.Fail(err)
+		}
+		return ctx.Reply(n)
+	}))
+	call := func(ctx context.Context, n int64) error {
+		_, err := actor.Call[*num](ctx, keeper, &num{Value: n})
+		return err
+	}
+	if err := call(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := isDeadlock(call(t.Context(), 1), keeper.AnyRef, keeper.AnyRef); err != nil {
+		t.Error(err)
+	}
+	next := run(sys, func(ctx *actor.Context) error { return m.Lock(ctx) })
+	settled(t, sys)
+	if err := call(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, next)
+}
+
+func TestLockAcrossSystems(t *testing.T) {
+	systems := []*actor.System{newSystem(t), newSystem(t)}
+	var m actor.Mutex
+	n := 0
+	var refs []actor.AnyRef
+	for i := range 8 {
+		refs = append(refs, run(systems[i%2], func(ctx *actor.Context) error {
+			for range 100 {
+				if err := m.Lock(ctx); err != nil {
+					return err
+				}
+				n++
+				if err := errors.Join(ctx.Yield(), m.Unlock(ctx)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	ended(t, refs...)
+	if n != 800 {
+		t.Errorf("counted %d of 800", n)
+	}
+}
+
 func TestLockInOnExit(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.Mutex
@@ -424,6 +480,43 @@ func TestLockInOnExit(t *testing.T) {
 	ended(t, run(sys, func(ctx *actor.Context) error { return m.Lock(ctx) }))
 }
 
+func TestLockInCleanup(t *testing.T) {
+	sys := newSystem(t)
+	var m actor.Mutex
+	c := actor.NewCond(&m)
+	ready := false
+	holder := run(sys, func(ctx *actor.Context) error {
+		if err := m.Lock(ctx); err != nil {
+			return err
+		}
+		err := ctx.Sleep(time.Hour) // asked to stop with the lock in its hands
+		ready = true
+		return errors.Join(err, c.Signal(ctx), m.Unlock(ctx))
+	})
+	settled(t, sys)
+	got := make(chan error, 1)
+	quitter := run(sys, func(ctx *actor.Context) error {
+		defer func() {
+			l, cancel := ctx.Cleanup(time.Minute)
+			defer cancel()
+			err := m.Lock(l)
+			for err == nil && !ready {
+				err = c.Wait(l)
+			}
+			got <- errors.Join(err, m.Unlock(l))
+		}()
+		return ctx.Sleep(time.Hour)
+	})
+	settled(t, sys)
+	quitter.Stop()
+	settled(t, sys)
+	holder.Stop()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	ended(t, quitter)
+}
+
 // relay answers each message with what do returns.
 func relay(sys *actor.System, do func(ctx *actor.Context) error) actor.Ref[*num] {
 	return actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
@@ -439,8 +532,8 @@ func relay(sys *actor.System, do func(ctx *actor.Context) error) actor.Ref[*num]
 }
 
 func isDeadlock(err error, path ...actor.AnyRef) error {
-	var dead *actor.DeadlockError
-	if !errors.As(err, &dead) {
+	dead, ok := errors.AsType[*actor.DeadlockError](err)
+	if !ok {
 		return fmt.Errorf("no deadlock found: %w", err)
 	}
 	if !slices.Equal(dead.Path, path) {
