@@ -99,7 +99,7 @@ func suite() harness.Suite {
 		},
 		{
 			Name: "neighbour", What: "plain goroutines beside 8 pairs that saturate the processors: lateness of a 2 ms timer, a TCP echo",
-			N: 1000, ShortN: 200,
+			N: 1000, ShortN: 150,
 			Rows: []harness.Row{
 				{Name: "timer-p99", Unit: "us", Reach: harness.Reach{AtMost: 1000, Ratio: 1}},
 				{Name: "echo-p99", Unit: "us", Reach: harness.Reach{AtMost: 1000, Ratio: 1}},
