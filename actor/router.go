@@ -452,6 +452,7 @@ func (r *Router[M]) Send(ctx context.Context, m M) error {
 
 // Deliver is Send that returns the number of mailboxes reached: 1, with Broadcast up to Size, the errors of the others joined.
 func (r *Router[M]) Deliver(ctx context.Context, m M) (int, error) {
+	r.sys.awaitTurn("sends by a router", m)
 	if r.strategy == Broadcast {
 		return r.broadcast(ctx, m)
 	}
@@ -484,6 +485,7 @@ func CallVia[R, M proto.Message](ctx context.Context, r *Router[M], m M) (reply 
 	if r.strategy == Broadcast {
 		return reply, errors.New("actor: a call has one reply, a broadcast has many: send, or call each of Refs")
 	}
+	r.sys.awaitTurn("calls by a router", m)
 	to, way, err := r.pick(m)
 	if err != nil {
 		return reply, err
@@ -504,6 +506,7 @@ func (r *Router[M]) Resize(ctx context.Context, n int) error {
 	if c, ok := FromContext(ctx); ok && slices.Contains(r.Refs(), c.Self()) {
 		return errors.New("actor: Resize from a routee would wait for itself: call it from another actor or a goroutine")
 	}
+	r.sys.awaitTurn("resizes a router", nil)
 	if err := r.resizing.take(ctx); err != nil {
 		return err
 	}

@@ -224,6 +224,73 @@ func waits(t *testing.T, sys *actor.System) {
 	}
 }
 
+// crowd is a scenario with what actors share: a lock, a router that is resized while it works, a pool of goroutines.
+func crowd(t *testing.T, sys *actor.System) {
+	t.Helper()
+	ctx := t.Context()
+	pool, err := actor.NewPool(actor.PoolOptions{Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lock actor.Mutex
+	sum := 0
+	router, err := actor.NewRouter(sys, actor.Handler(func(ctx *actor.Context, m *number) error {
+		future, err := actor.Submit(ctx, pool, func(context.Context) (int64, error) {
+			<-time.After(time.Duration(m.Value%3) * time.Microsecond)
+			return m.Value, nil
+		})
+		if err != nil {
+			return err
+		}
+		v, err := future.Wait(ctx)
+		if err != nil {
+			return err
+		}
+		if err := lock.Lock(ctx); err != nil {
+			return err
+		}
+		was := sum
+		if err := ctx.Yield(); err != nil {
+			return err
+		}
+		sum = was + int(v)
+		return lock.Unlock(ctx)
+	}), actor.RouterOptions[*number]{Size: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var senders sync.WaitGroup
+	for i := range int64(4) {
+		senders.Go(func() {
+			for j := range int64(5) {
+				if err := router.Send(ctx, num(10*i+j)); err != nil {
+					t.Errorf("send: %v", err)
+				}
+			}
+		})
+	}
+	if err := router.Resize(ctx, 5); err != nil {
+		t.Error(err)
+	}
+	if err := router.Resize(ctx, 2); err != nil {
+		t.Error(err)
+	}
+	senders.Wait()
+	router.Stop()
+	if err := sys.Join(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := pool.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReplayOfACrowd(t *testing.T) {
+	for seed := uint64(1); seed <= 8; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Replay(t, seed, crowd) })
+	}
+}
+
 func TestReplayOfWaits(t *testing.T) {
 	for seed := uint64(1); seed <= 8; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Replay(t, seed, waits) })
