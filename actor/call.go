@@ -396,7 +396,7 @@ func (ctx *Context) Responder() (Responder, error) {
 	ctx.answers = false
 	ref := callRef{c.env.call, c.env.seq()}
 	if ref.c.car != nil {
-		ref.c.car.edge.clearFor(ctx.Self())
+		ref.c.car.edge.move(ref, ctx.Self(), AnyRef{})
 	}
 	ctx.keepOpen(ref)
 	return Responder{ctx.sys, ref}, nil
@@ -458,14 +458,16 @@ func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
 	}
 	k, seq := c.env.call, c.env.seq()
 	k.mu.Lock()
-	k.holder = nil
+	if k.waiting(seq) {
+		k.holder = nil
+	}
 	k.mu.Unlock()
-	if k.car != nil && k.waiting(seq) {
-		k.car.edge.move(ctx.Self(), to.AnyRef)
+	if k.car != nil {
+		k.car.edge.move(callRef{k, seq}, ctx.Self(), to.AnyRef)
 	}
 	if err := send(ctx, to.AnyRef, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
-		if k.car != nil && k.waiting(seq) {
-			k.car.edge.move(to.AnyRef, ctx.Self())
+		if k.car != nil {
+			k.car.edge.move(callRef{k, seq}, to.AnyRef, ctx.Self())
 		}
 		return err
 	}
@@ -514,16 +516,15 @@ func (e *edge) clear() {
 	}
 }
 
-// clearFor clears the edge if it points at r.
-func (e *edge) clearFor(r AnyRef) { e.move(r, AnyRef{}) }
-
-func (e *edge) move(from, to AnyRef) {
+// move points the edge of a call that still waits elsewhere. Looking under the lock is enough: a caller opens its next call
+// before it sets the edge for it.
+func (e *edge) move(call callRef, from, to AnyRef) {
 	st := e.p.Load()
 	if st == nil {
 		return
 	}
 	st.mu.Lock()
-	if st.to == from {
+	if st.to == from && call.c.waiting(call.seq) {
 		st.to = to
 		st.version++
 	}

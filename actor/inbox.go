@@ -264,6 +264,9 @@ func (ctx *Context) Stash() error {
 	mu.Unlock()
 	c.busy = false
 	ctx.answers = false
+	if ctx.scoped {
+		ctx.endMessage()
+	}
 	c.env = envelope{}
 	return nil
 }
