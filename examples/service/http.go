@@ -83,7 +83,7 @@ func (s *service) postDocument(w http.ResponseWriter, r *http.Request) {
 		writeError(w, statusOf(err), explain(name, err))
 		return
 	}
-	writeJSON(w, http.StatusOK, struct {
+	writeJSON(w, struct {
 		Name     string `json:"name"`
 		Words    uint64 `json:"words"`
 		Distinct uint64 `json:"distinct"`
@@ -107,8 +107,7 @@ func statusOf(err error) int {
 
 // explain says what became of a document that was not counted.
 func explain(name string, err error) error {
-	var panicked *actor.PanicError
-	if errors.As(err, &panicked) {
+	if panicked, ok := errors.AsType[*actor.PanicError](err); ok {
 		return fmt.Errorf("document %q made its worker panic: %v; it is quarantined, see /deadletters, "+
 			"and a fresh worker has taken over", name, panicked.Value)
 	}
@@ -145,7 +144,7 @@ func (s *service) getTop(w http.ResponseWriter, r *http.Request) {
 	for _, c := range top.Words {
 		counts = append(counts, count{c.Word, c.Count})
 	}
-	writeJSON(w, http.StatusOK, struct {
+	writeJSON(w, struct {
 		Documents uint64  `json:"documents"`
 		Words     uint64  `json:"words"`
 		Distinct  uint64  `json:"distinct"`
@@ -173,7 +172,7 @@ func (s *service) getStats(w http.ResponseWriter, r *http.Request) {
 		writeError(w, statusOf(err), err)
 		return
 	}
-	writeJSON(w, http.StatusOK, stats{
+	writeJSON(w, stats{
 		Documents:   sums.Documents,
 		Words:       sums.WordsTotal,
 		Distinct:    sums.WordsDistinct,
@@ -203,7 +202,7 @@ func (s *service) getDeadLetters(w http.ResponseWriter, _ *http.Request) {
 	for _, l := range s.sys.DeadLetters() {
 		letters = append(letters, describe(l))
 	}
-	writeJSON(w, http.StatusOK, letters)
+	writeJSON(w, letters)
 }
 
 func describe(l actor.DeadLetter) deadLetter {
@@ -279,9 +278,8 @@ func writeError(w http.ResponseWriter, status int, err error) {
 	writeText(w, status, err.Error()+"\n")
 }
 
-func writeJSON(w http.ResponseWriter, status int, value any) {
+func writeJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	_ = encoder.Encode(value)

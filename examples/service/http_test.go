@@ -110,7 +110,7 @@ func ask(method, url, body string) (int, string, http.Header, error) {
 	if err != nil {
 		return 0, "", nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(response.Body)
 	return response.StatusCode, string(text), response.Header, err
 }
@@ -225,7 +225,7 @@ func TestTotalsUnderLoad(t *testing.T) {
 	for i := range clients {
 		posting.Go(func() {
 			for j := range posts {
-				c.expect(http.MethodPost, "/documents", fmt.Sprintf("common common w%d-x%d", i, j), 200, `"words": 4`)
+				c.expect(http.MethodPost, "/documents", fmt.Sprintf("common w%d-x%d common", i, j), 200, `"words": 4`)
 			}
 		})
 	}
@@ -297,7 +297,7 @@ func TestClientsThatGoAway(t *testing.T) {
 				return
 			}
 			if response, err := http.DefaultClient.Do(request); err == nil {
-				response.Body.Close()
+				_ = response.Body.Close()
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -79,7 +80,7 @@ func TestWrongCommandLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -188,6 +189,7 @@ func TestInterruptUnderLoad(t *testing.T) {
 }
 
 func testInterrupt(t *testing.T, sig os.Signal) {
+	t.Helper()
 	process, out := startProcess(t, "-queue=2")
 	out.await(t, "Ctrl-C ends\n")
 	url := address(t, out.String())
@@ -250,22 +252,75 @@ func startProcess(t *testing.T, args ...string) (*exec.Cmd, *output) {
 	return process, out
 }
 
-// TestSecondInterrupt holds the end up with a post that never finishes: a second interrupt must not wait for it.
-func TestSecondInterrupt(t *testing.T) {
-	process, out := startProcess(t, "-grace=10m")
-	out.await(t, "Ctrl-C ends\n")
-	host := strings.TrimPrefix(address(t, out.String()), "http://")
+// slowPost is a post that has sent its header and will send a body of 10 bytes, as soon as it is told to.
+type slowPost struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func openPost(t *testing.T, url string) *slowPost {
+	t.Helper()
+	host := strings.TrimPrefix(url, "http://")
 	conn, err := net.Dial("tcp", host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, "POST /documents HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n", host); err != nil {
+	t.Cleanup(func() { _ = conn.Close() })
+	p := &slowPost{t, conn, bufio.NewReader(conn)}
+	p.send(fmt.Sprintf("POST /documents HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n", host))
+	return p
+}
+
+func (p *slowPost) send(text string) {
+	p.t.Helper()
+	if _, err := p.conn.Write([]byte(text)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// await reads lines up to one that contains want. "100 Continue" means that the handler reads the body.
+func (p *slowPost) await(want string) {
+	p.t.Helper()
+	for {
+		line, err := p.in.ReadString('\n')
+		if err != nil {
+			p.t.Fatalf("no %q: %v", want, err)
+		}
+		if strings.Contains(line, want) {
+			return
+		}
+	}
+}
+
+// TestPostsWaitUnread holds the only place for posts: the next one is not read before it is free, others are served.
+func TestPostsWaitUnread(t *testing.T) {
+	c := startService(t, "-inflight=1")
+	first := openPost(t, c.url)
+	first.await("100 Continue")
+	second := openPost(t, c.url)
+	if err := second.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Read(make([]byte, 12)); err != nil { // "100 Continue": the handler reads the body
+	if line, err := second.in.ReadString('\n'); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the second post is read beside the first: %q, %v", line, err)
+	}
+	if err := second.conn.SetReadDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
+	c.expect(http.MethodGet, "/healthz", "", 200)
+	first.send("ten bytes.")
+	first.await("200 OK")
+	second.await("100 Continue")
+	second.send("ten bytes.")
+	second.await("200 OK")
+}
+
+// TestSecondInterrupt holds the end up with a post that never finishes: a second interrupt must not wait for it.
+func TestSecondInterrupt(t *testing.T) {
+	process, out := startProcess(t, "-grace=10m")
+	out.await(t, "Ctrl-C ends\n")
+	openPost(t, address(t, out.String())).await("100 Continue")
 	if err := process.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +328,7 @@ func TestSecondInterrupt(t *testing.T) {
 	if err := process.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	err = process.Wait()
+	err := process.Wait()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
 		t.Errorf("the program ended with %v:\n%v", err, out)
@@ -284,18 +339,7 @@ func TestSecondInterrupt(t *testing.T) {
 // says so, and prints what it has counted.
 func TestGraceEnds(t *testing.T) {
 	p := startProgram(t, "-grace=50ms")
-	host := strings.TrimPrefix(p.url(), "http://")
-	conn, err := net.Dial("tcp", host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, "POST /documents HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n", host); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Read(make([]byte, 12)); err != nil {
-		t.Fatal(err)
-	}
+	openPost(t, p.url()).await("100 Continue")
 	out := p.end(1)
 	if !strings.Contains(p.err.String(), "cut off after -grace") || !strings.Contains(out, "ledger: ") {
 		t.Errorf("%s\n%v", out, p.err)
