@@ -55,11 +55,12 @@ func (ctx *Context) Offload(wait context.Context, f func() error) error {
 		return err
 	}
 	done := make(chan error, 1)
-	sys, a := ctx.sys, ctx.cell
+	sys, a, self := ctx.sys, ctx.cell, ctx.Self()
 	sys.ex.nBlocked.Add(1)
 	go func() {
 		err := fmt.Errorf("actor: offload: %w", ErrGoexit)
 		defer func() {
+			self.awaitTurn("ends an Offload of")
 			done <- err
 			sys.rouse(nil, a)
 			sys.ex.unblocked()

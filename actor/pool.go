@@ -79,6 +79,7 @@ type job struct {
 	f      func(context.Context) error
 	after  func()      // called when the job is over, or nil
 	sys    *System     // of the actor that submitted it, or nil
+	who    AnyRef      // that actor
 	stop   func() bool // ends the watch over a queued job's context
 	at     *list.Element
 	err    error
@@ -147,7 +148,7 @@ func submit[T any](ctx context.Context, p *Pool, f func(context.Context) (T, err
 	}
 	j.ctx, j.cancel = context.WithCancel(ctx)
 	if c, ok := FromContext(ctx); ok && c.here() != nil {
-		j.sys = c.sys
+		j.sys, j.who = c.sys, c.Self()
 	}
 	if err := p.add(j); err != nil {
 		j.cancel()
@@ -244,6 +245,7 @@ func (p *Pool) drop(j *job, why error) {
 
 // finish publishes a job's outcome and counts it.
 func (p *Pool) finish(j *job, err error, count *uint64) {
+	j.who.awaitTurn("ends a job of")
 	p.mu.Lock()
 	delete(p.running, j)
 	*count++
