@@ -59,7 +59,7 @@ func TestPoolResults(t *testing.T) {
 		want func(v int, err error) bool
 	}{
 		{"value", func(context.Context) (int, error) { return 7, nil }, func(v int, err error) bool { return v == 7 && err == nil }},
-		{"error", func(context.Context) (int, error) { return 0, errBoom }, func(_ int, err error) bool { return err == errBoom }},
+		{"error", func(context.Context) (int, error) { return 0, errBoom }, func(_ int, err error) bool { return errors.Is(err, errBoom) }},
 		{"panic", func(context.Context) (int, error) { panic(errBoom) }, func(_ int, err error) bool {
 			var e *actor.PanicError
 			return errors.As(err, &e) && e.Value == error(errBoom) && e.Stack() != ""

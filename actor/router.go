@@ -497,7 +497,8 @@ func CallVia[R, M proto.Message](ctx context.Context, r *Router[M], m M) (reply 
 // Resize sets the number of routees while messages flow, and waits under ctx until the change is complete: with Hash each key that
 // moved has been handed over, and the routees that go have handled all that was sent to them and have ended. Nothing is lost. If ctx
 // ends first Resize returns its error and the change goes on; the next Resize waits for it. Not for a routee, which would wait for itself.
-// The fewest keys that can be are moved; messages of a moved key wait in their new routee for those in the old one.
+// The fewest keys that can be are moved; messages of a moved key wait in their new routee, beyond
+// its mailbox's capacity, for those in the old one.
 // Errors: ErrStopped; one that says what is wrong with n; ctx's own.
 func (r *Router[M]) Resize(ctx context.Context, n int) error {
 	if n < 1 || r.strategy == Hash && n > len(r.buckets) {

@@ -80,8 +80,8 @@ func TestScopeFirstFailureStopsTheRest(t *testing.T) {
 		{"error of a child", func(s *actor.Scope) error {
 			s.Go(func(*actor.Context) error { return errBoom })
 			return nil
-		}, func(err error) bool { return err == errBoom }},
-		{"error of f", func(*actor.Scope) error { return errBoom }, func(err error) bool { return err == errBoom }},
+		}, func(err error) bool { return errors.Is(err, errBoom) }},
+		{"error of f", func(*actor.Scope) error { return errBoom }, func(err error) bool { return errors.Is(err, errBoom) }},
 		{"panic of a child", func(s *actor.Scope) error {
 			s.Go(func(*actor.Context) error { panic(errBoom) })
 			return nil
@@ -97,11 +97,11 @@ func TestScopeFirstFailureStopsTheRest(t *testing.T) {
 			s.Go(func(*actor.Context) error { return errBoom })
 			<-s.Context().Done()
 			return context.Cause(s.Context())
-		}, func(err error) bool { return err == errBoom }},
+		}, func(err error) bool { return errors.Is(err, errBoom) }},
 		{"a nil function", func(s *actor.Scope) error {
 			s.Go(nil)
 			return nil
-		}, func(err error) bool { return err == actor.ErrNilBehaviour }},
+		}, func(err error) bool { return errors.Is(err, actor.ErrNilBehaviour) }},
 		{"in a nested scope", func(s *actor.Scope) error {
 			s.Go(func(ctx *actor.Context) error {
 				return actor.RunScope(ctx, func(s *actor.Scope) error {
@@ -110,7 +110,7 @@ func TestScopeFirstFailureStopsTheRest(t *testing.T) {
 				})
 			})
 			return nil
-		}, func(err error) bool { return err == errBoom }},
+		}, func(err error) bool { return errors.Is(err, errBoom) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sys := newSystem(t)
@@ -322,4 +322,49 @@ func ExampleRunScope() {
 	}))
 	_, _ = ref.Wait(context.Background())
 	// Output: [0 1 4 9] <nil> 9
+}
+
+// A scope whose child fails while the actor is asked to stop, killed children in nested scopes, and children started from
+// children, many times over: no child is ever left.
+func TestScopeHammer(t *testing.T) {
+	sys := newSystem(t)
+	var living atomic.Int32
+	var tree func(depth int) func(ctx *actor.Context) error
+	tree = func(depth int) func(ctx *actor.Context) error {
+		return func(ctx *actor.Context) error {
+			living.Add(1)
+			defer living.Add(-1)
+			if depth == 0 {
+				return ctx.Sleep(time.Duration(ctx.Self().ID()%5) * 100 * time.Microsecond)
+			}
+			return actor.RunScope(ctx, func(s *actor.Scope) error {
+				for range 3 {
+					s.Go(tree(depth - 1))
+				}
+				s.Go(func(ctx *actor.Context) error {
+					s.Go(tree(depth - 1))
+					if ctx.Self().ID()%7 == 0 {
+						panic(errBoom)
+					}
+					return ctx.Yield()
+				})
+				return nil
+			})
+		}
+	}
+	for i := range 60 {
+		ref := start(sys, tree(3))
+		switch i % 4 {
+		case 0:
+			ref.Kill()
+		case 1:
+			ref.Stop()
+		case 2:
+			_ = ref.Interrupt(errBoom)
+		}
+		_, _ = ref.Wait(bounded(t))
+		if n := living.Load(); n != 0 {
+			t.Fatalf("round %d: %d children outlive the actor", i, n)
+		}
+	}
 }

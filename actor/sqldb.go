@@ -8,8 +8,11 @@ import (
 
 // SQLConn is what SerialDB needs of package database/sql: *sql.Conn, one connection, or *sql.DB, which picks one for each call.
 type SQLConn interface {
+	// ExecContext runs a statement that returns no rows.
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	// QueryContext runs a statement that returns rows.
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	// BeginTx starts a transaction.
 	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
 }
 
@@ -42,6 +45,9 @@ type serialKey struct{ db *SerialDB }
 
 // serially runs f on the pool when it is this call's turn.
 func serially[T any](ctx context.Context, db *SerialDB, f func(ctx context.Context, conn SQLConn) (T, error)) (v T, err error) {
+	if ctx == nil || db == nil {
+		return v, errors.New("actor: a database call needs a context and a SerialDB made by NewSerialDB")
+	}
 	if ctx.Value(serialKey{db}) != nil {
 		return v, ErrInCall
 	}
