@@ -191,10 +191,6 @@ func (s *service) stop(ctx context.Context) error {
 
 // drain is an exit hook: it lets the desks finish what they have.
 func (s *service) drain(ctx context.Context) {
-	// Drain travels as a message, and a full mailbox would refuse it.
-	if err := s.sys.Quiesce(ctx); err != nil {
-		return
-	}
 	s.reporter.Stop()
 	_, _ = s.reporter.Wait(ctx)
 	for _, desk := range s.desks {
