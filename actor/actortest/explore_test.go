@@ -195,6 +195,9 @@ func waits(t *testing.T, sys *actor.System) {
 			if err != nil {
 				return err
 			}
+			if err := ctx.Offload(ctx, func() error { return nil }); err != nil { // may end before the wait for it begins
+				return err
+			}
 			every, err := actor.SendEvery(ctx, time.Millisecond, store, num(i))
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package actortest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,12 +30,22 @@ func stop(t testing.TB, sys *actor.System) {
 		t.Errorf("actortest: stop the System: %v", err)
 		return
 	}
-	if n := carriers(sys); n != 0 {
-		t.Errorf("actortest: %v stacks of actors are left after the System stopped", n)
+	if left := leftovers(carriers(sys), sys.Ledger()); left != "" {
+		t.Errorf("actortest: after the System stopped %s", left)
 	}
-	if l := sys.Ledger(); !l.Exact || !l.Balanced() || l.Queued != 0 {
-		t.Errorf("actortest: the ledger does not add up after the System stopped: %v", l)
+}
+
+// leftovers says what should not be there after a System stopped, or nothing.
+func leftovers(stacks float64, l actor.Ledger) string {
+	switch {
+	case stacks != 0:
+		return fmt.Sprintf("%v stacks of actors are left", stacks)
+	case l.Queued != 0:
+		return fmt.Sprintf("messages are queued: %v", l)
+	case !l.Exact || !l.Balanced():
+		return fmt.Sprintf("the ledger does not add up: %v", l)
 	}
+	return ""
 }
 
 // carriers reads from the System's metrics how many stacks it has.

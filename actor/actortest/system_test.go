@@ -79,6 +79,39 @@ func TestNewFails(t *testing.T) {
 	}
 }
 
+func TestLeftovers(t *testing.T) {
+	for _, c := range []struct {
+		stacks float64
+		ledger actor.Ledger
+		want   string
+	}{
+		{0, actor.Ledger{Sent: 3, Handled: 1, Dead: 1, Dropped: 1, Exact: true}, ""},
+		{2, actor.Ledger{Exact: true}, "2 stacks"},
+		{0, actor.Ledger{Sent: 1, Queued: 1, Exact: true}, "queued"},
+		{0, actor.Ledger{Sent: 1, Exact: true}, "does not add up"},
+		{0, actor.Ledger{}, "does not add up"},
+	} {
+		got := leftovers(c.stacks, c.ledger)
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%v stacks, %v: %q, want %q", c.stacks, c.ledger, got, c.want)
+		}
+	}
+}
+
+// While actors live their stacks are counted, so that those that are left over would be seen.
+func TestCarriersAreCounted(t *testing.T) {
+	sys := New(t)
+	waits := make(chan struct{})
+	actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*number]) error {
+		close(waits)
+		return ctx.Sleep(time.Hour)
+	}))
+	<-waits
+	if n := carriers(sys); n < 1 {
+		t.Errorf("%v stacks while an actor waits", n)
+	}
+}
+
 // A whole System fits into a bubble: without a seed too, with several workers and the watchdog.
 func TestSystemInABubble(t *testing.T) {
 	for _, o := range []actor.SystemOptions{{}, {Workers: 3}, {Seed: 7}} {
