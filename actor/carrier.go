@@ -2,6 +2,7 @@ package actor
 
 import (
 	"iter"
+	"time"
 )
 
 // A carrier is a stack on loan: a coroutine in which behaviours run. Only the worker that holds a slot resumes it. It
@@ -23,9 +24,10 @@ type carrier struct {
 	wait  waitKind
 	end   *Reason
 
-	timer *timer // of the current wait; made at the first that has a deadline
-	call  *call  // of the current Call; made at the first
-	edge  edge   // whom the current wait depends on
+	until time.Duration // deadline of the current wait, 0 for none
+	timer *timer        // made at the first wait that has a deadline
+	call  *call         // of the current Call; made at the first
+	edge  edge          // whom the current wait depends on
 }
 
 type waitKind uint8
@@ -147,6 +149,9 @@ func (w *worker) run(a *cell) *cell {
 	c.next()
 	next := w.commit(c)
 	if w.slot != nil {
+		if s.left <= 0 {
+			s.look()
+		}
 		s.breathe()
 	}
 	return next
@@ -190,6 +195,9 @@ func (w *worker) commit(c *carrier) *cell {
 	if c.wait != waitRest && c.wait != waitSlot {
 		s.tally.suspended++ // with waitSlot the slot is lost, and the watchdog has counted when it took it
 	}
+	if c.until != 0 {
+		c.arm(s)
+	}
 	switch c.wait {
 	case waitRest:
 		a := c.job
@@ -218,6 +226,17 @@ func (w *worker) commit(c *carrier) *cell {
 		s.ex.nBlocked.Add(-1)
 	}
 	return nil
+}
+
+// arm sets the timer of a wait, on the worker's stack: the carrier's stays small.
+func (c *carrier) arm(s *slot) {
+	if !c.timer.armed() {
+		if c.timer == nil {
+			c.timer = new(timer)
+		}
+		s.ex.timers.arm(c.timer, c.until, timerWake, c.ctx.cell)
+	}
+	c.until = 0
 }
 
 // idleOrSignalled puts a waiting actor to rest; false means that it must run again, with whoever calls.

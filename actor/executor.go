@@ -247,7 +247,7 @@ func (s *slot) linger() bool {
 func (ex *executor) rest(s *slot) bool {
 	s.tally.parks++
 	s.flush()
-	ex.timers.poll(ex.now())
+	ex.timers.poll(s, ex.now())
 	ex.mu.Lock()
 	if ex.closing || ex.retires(s) {
 		ex.leave(s)

@@ -88,7 +88,7 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 			return m, nil
 		}
 		c.slot.tally.waits++
-		c.slot.spend()
+		c.slot.left--
 		c.switchAway(waitMail)
 	}
 }

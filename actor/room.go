@@ -17,8 +17,11 @@ func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env e
 		return w.awaitRoom(sys, a, q, env)
 	}
 	done := make(chan mailbox.Outcome, 1)
-	place := &mailbox.Waiter[envelope]{Elem: env, Ready: func(o mailbox.Outcome) { done <- o }}
-	if out, waiting := q.Await(place); !waiting {
+	place := &mailbox.Waiter[envelope]{Elem: env, Ready: func(o mailbox.Outcome) {
+		sys.admitted(o)
+		done <- o
+	}}
+	if out, waiting := sys.await(nil, q, place); !waiting {
 		return sys.roomOutcome(nil, a, out)
 	}
 	select {
@@ -32,14 +35,29 @@ func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env e
 	}
 }
 
+// await queues up for room; a message that finds some at once is counted here, one that has to wait by admitted.
+func (sys *System) await(s *slot, q boundedQueue, place *mailbox.Waiter[envelope]) (mailbox.Outcome, bool) {
+	sys.counting(s)
+	out, waiting := q.Await(place)
+	if waiting || out == mailbox.Full || out == mailbox.Closed {
+		sys.uncount(s)
+	}
+	return out, waiting
+}
+
+// admitted counts a message that got room after a wait; the consumer calls it before it sees the message.
+func (sys *System) admitted(o mailbox.Outcome) {
+	if o == mailbox.Queued {
+		sys.counting(nil)
+	}
+}
+
 // roomOutcome settles a message that was admitted to, or refused by, a mailbox after a wait.
 func (sys *System) roomOutcome(s *slot, a *cell, out mailbox.Outcome) error {
 	switch out {
 	case mailbox.Wake:
-		sys.accepted(s)
 		sys.schedule(s, a)
 	case mailbox.Queued:
-		sys.accepted(s)
 	case mailbox.Full:
 		return sys.refused(s, ErrFull)
 	default:
@@ -62,10 +80,11 @@ func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) 
 	}
 	got := make(chan mailbox.Outcome, 1)
 	place := &mailbox.Waiter[envelope]{Elem: env, Ready: func(o mailbox.Outcome) {
+		sys.admitted(o)
 		got <- o
 		me.rouse(nil, self)
 	}}
-	if out, waiting := q.Await(place); !waiting {
+	if out, waiting := sys.await(w.slotIn(sys), q, place); !waiting {
 		return sys.roomOutcome(w.slotIn(sys), a, out)
 	}
 	defer func() {

@@ -184,7 +184,7 @@ func (sd *seeded) pick() *cell {
 	sd.stage.Store(nil)
 	for {
 		sd.settle()
-		sd.ex.timers.poll(sd.ex.now())
+		sd.ex.timers.poll(nil, sd.ex.now())
 		a, again := sd.draw()
 		if !again {
 			sd.stage.Store(a)

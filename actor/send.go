@@ -119,21 +119,22 @@ func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) 
 	if out.n++; out.n&63 == 0 && env.call == nil {
 		env.meta |= uint64(sys.ex.stamp(sys.ex.now()))
 	}
-	outcome := a.box.Push(&out.cache, env)
-	sys.ex.caches.Put(out)
-	return sys.pushedOutside(a, outcome)
+	return sys.pushOutside(a, out, env)
 }
 
-func (sys *System) pushedOutside(a *cell, o mailbox.Outcome) error {
-	switch o {
+// pushOutside pushes on behalf of no slot. It counts before it pushes: the receiver may be done with the message, and the
+// ledger read, before this goroutine goes on.
+func (sys *System) pushOutside(a *cell, out *outsider, env envelope) error {
+	sys.outside.sent.Add(1)
+	outcome := a.box.Push(&out.cache, env)
+	sys.ex.caches.Put(out)
+	switch outcome {
 	case mailbox.Closed:
+		sys.outside.sent.Add(^uint64(0))
 		sys.outside.returned.Add(1)
 		return ErrStopped
 	case mailbox.Wake:
-		sys.outside.sent.Add(1)
 		sys.ex.pushShared(a)
-	default:
-		sys.outside.sent.Add(1)
 	}
 	return nil
 }
@@ -152,10 +153,7 @@ func (sys *System) postEnvelope(s *slot, a *cell, env envelope) error {
 		return sys.sendToQueue(nil, s, a, env)
 	}
 	if s == nil {
-		out := sys.ex.caches.Get().(*outsider)
-		outcome := a.box.Push(&out.cache, env)
-		sys.ex.caches.Put(out)
-		return sys.pushedOutside(a, outcome)
+		return sys.pushOutside(a, sys.ex.caches.Get().(*outsider), env)
 	}
 	switch a.box.Push(&s.cache, env) {
 	case mailbox.Wake:

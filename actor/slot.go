@@ -244,7 +244,7 @@ func (s *slot) look() {
 		}
 	}
 	s.flush()
-	s.ex.timers.poll(now)
+	s.ex.timers.poll(s, now)
 }
 
 // cellList is an intrusive FIFO list of cells, linked by cell.next.

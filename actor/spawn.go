@@ -316,6 +316,7 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 	if _, own := env.msg.(adapter); own {
 		return sys.insert(s, a, cold.queue, env)
 	}
+	sys.counting(s)
 	out, oldest, evicted := cold.queue.push(env)
 	if _, own := oldest.msg.(adapter); evicted && own {
 		_ = cold.queue.Insert(oldest) // a Down is not dropped; it comes a little later
@@ -323,51 +324,57 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 	}
 	if evicted {
 		to := AnyRef{sys.node, uint64(oldest.gen())<<32 | uint64(a.idx)}
-		sys.accepted(s)
 		sys.deadLetter(s, to, oldest, DeadOverflow, nil)
 	}
 	switch out {
 	case mailbox.Wake:
 		sys.schedule(s, a)
 	case mailbox.Closed:
+		sys.uncount(s)
 		return sys.refused(s, ErrStopped)
 	case mailbox.Dropped:
-		sys.accepted(s)
 		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
 		return nil
 	case mailbox.Full:
+		sys.uncount(s)
 		q, bounded := cold.queue.(boundedQueue)
 		if ctx == nil || !bounded || cold.opts.Mailbox.Overflow != mailbox.Suspend {
 			return sys.refused(s, ErrFull)
 		}
 		return sys.awaitRoom(ctx, a, q, env)
 	}
-	if !evicted {
-		sys.accepted(s)
-	}
 	return nil
 }
 
 // insert queues a Down or another of the System's own messages, which no capacity keeps out.
 func (sys *System) insert(s *slot, a *cell, q queue, env envelope) error {
+	sys.counting(s)
 	switch q.Insert(env) {
 	case mailbox.Closed:
+		sys.uncount(s)
 		return ErrStopped
 	case mailbox.Wake:
-		sys.accepted(s)
 		sys.schedule(s, a)
-	default:
-		sys.accepted(s)
 	}
 	return nil
 }
 
-func (sys *System) accepted(s *slot) {
+// counting counts a message as accepted, before it is pushed: its receiver may be done with it, and the ledger read, before
+// the sender goes on. uncount takes that back.
+func (sys *System) counting(s *slot) {
 	if s != nil {
 		s.tally.sent++
 		return
 	}
 	sys.outside.sent.Add(1)
+}
+
+func (sys *System) uncount(s *slot) {
+	if s != nil {
+		s.tally.sent--
+		return
+	}
+	sys.outside.sent.Add(^uint64(0))
 }
 
 func (sys *System) refused(s *slot, err error) error {

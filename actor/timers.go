@@ -33,12 +33,19 @@ type timers struct {
 	ex    *executor
 	next  atomic.Int64 // the earliest deadline, 0 for none
 	mu    sync.Mutex
-	heap  []*timer
+	heap  []entry
 	seq   uint64
 	goT   *time.Timer
 	goAt  time.Duration
 	done  bool
 	fired atomic.Uint64
+}
+
+// entry carries the key of its timer, so that finding a place in the heap touches no timer.
+type entry struct {
+	at  time.Duration
+	seq uint64
+	t   *timer
 }
 
 func (ts *timers) init(ex *executor) { ts.ex = ex }
@@ -49,7 +56,7 @@ func (ts *timers) arm(t *timer, at time.Duration, kind timerKind, a *cell) {
 	defer ts.mu.Unlock()
 	ts.seq++
 	t.at, t.seq, t.kind, t.cell = max(at, 1), ts.seq, kind, a
-	ts.heap = append(ts.heap, t)
+	ts.heap = append(ts.heap, entry{t.at, t.seq, t})
 	t.pos = len(ts.heap)
 	ts.up(len(ts.heap) - 1)
 	if t.pos == 1 {
@@ -106,50 +113,47 @@ func (ts *timers) ring() {
 		ts.ex.wakeOne() // the worker fires them between two steps
 		return
 	}
-	ts.run(ts.ex.now())
+	ts.run(nil, ts.ex.now())
 }
 
 // poll fires what is due, at the cost of one load if nothing is.
-func (ts *timers) poll(now time.Duration) {
+func (ts *timers) poll(s *slot, now time.Duration) {
 	if at := ts.next.Load(); at != 0 && int64(now) >= at {
-		ts.run(now)
+		ts.run(s, now)
 	}
 }
 
-func (ts *timers) run(now time.Duration) {
-	var wakes [64]*cell
-	var fires [64]func()
-	for {
-		nw, nf := 0, 0
+func (ts *timers) run(s *slot, now time.Duration) {
+	var wakes [16]*cell // few: this may run on a carrier, whose stack should stay small
+	for more := true; more; {
+		n := 0
+		var fire func()
 		ts.mu.Lock()
-		for len(ts.heap) > 0 && ts.heap[0].at <= now && nw < len(wakes) && nf < len(fires) {
-			t := ts.heap[0]
+		for n < len(wakes) && fire == nil && ts.due(now) {
+			t := ts.heap[0].t
 			ts.remove(0)
 			ts.fired.Add(1)
 			if t.kind == timerWake {
-				wakes[nw] = t.cell
-				nw++
+				wakes[n] = t.cell
+				n++
 			} else {
-				fires[nf] = t.fire
-				nf++
+				fire = t.fire
 			}
 		}
-		more := nw == len(wakes) || nf == len(fires)
-		if !more {
+		if more = ts.due(now); !more {
 			ts.reset()
 		}
 		ts.mu.Unlock()
-		for _, a := range wakes[:nw] {
-			ts.ex.sys.rouse(nil, a)
+		for _, a := range wakes[:n] {
+			ts.ex.sys.rouse(s, a)
 		}
-		for _, f := range fires[:nf] {
-			f()
-		}
-		if !more {
-			return
+		if fire != nil {
+			fire()
 		}
 	}
 }
+
+func (ts *timers) due(now time.Duration) bool { return len(ts.heap) > 0 && ts.heap[0].at <= now }
 
 func (ts *timers) stop() {
 	ts.mu.Lock()
@@ -167,23 +171,23 @@ func (ts *timers) pending() int {
 	return len(ts.heap)
 }
 
-func (a *timer) before(b *timer) bool {
+func (a *entry) before(b *entry) bool {
 	if a.at != b.at {
 		return a.at < b.at
 	}
 	return a.seq < b.seq
 }
 
-func (ts *timers) set(i int, t *timer) {
-	ts.heap[i] = t
-	t.pos = i + 1
+func (ts *timers) set(i int, e entry) {
+	ts.heap[i] = e
+	e.t.pos = i + 1
 }
 
 func (ts *timers) up(i int) {
 	t := ts.heap[i]
 	for i > 0 {
 		p := (i - 1) / 4
-		if !t.before(ts.heap[p]) {
+		if !t.before(&ts.heap[p]) {
 			break
 		}
 		ts.set(i, ts.heap[p])
@@ -200,11 +204,11 @@ func (ts *timers) down(i int) {
 			break
 		}
 		for c := best + 1; c < min(4*i+5, len(ts.heap)); c++ {
-			if ts.heap[c].before(ts.heap[best]) {
+			if ts.heap[c].before(&ts.heap[best]) {
 				best = c
 			}
 		}
-		if !ts.heap[best].before(t) {
+		if !ts.heap[best].before(&t) {
 			break
 		}
 		ts.set(i, ts.heap[best])
@@ -214,20 +218,20 @@ func (ts *timers) down(i int) {
 }
 
 func (ts *timers) remove(i int) {
-	t := ts.heap[i]
+	t := ts.heap[i].t
 	last := len(ts.heap) - 1
 	moved := ts.heap[last]
-	ts.heap[last] = nil
+	ts.heap[last] = entry{}
 	ts.heap = ts.heap[:last]
 	t.pos = 0
 	if i < last {
 		ts.set(i, moved)
 		ts.down(i)
-		if moved.pos == i+1 {
+		if moved.t.pos == i+1 {
 			ts.up(i)
 		}
 	}
 	if cap(ts.heap) > 1024 && len(ts.heap) < cap(ts.heap)/4 {
-		ts.heap = append(make([]*timer, 0, cap(ts.heap)/2), ts.heap...)
+		ts.heap = append(make([]entry, 0, cap(ts.heap)/2), ts.heap...)
 	}
 }

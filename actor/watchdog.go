@@ -51,9 +51,9 @@ func (d *watchdog) busy() {
 	}
 }
 
-// blocked tells that a carrier has lent its slot; the watchdog hurries if others are queued there or wait for any.
-func (d *watchdog) blocked(queued bool) {
-	if !d.fast.Load() && (queued || d.ex.shared.n.Load() > 0) && !d.fast.Swap(true) {
+// blocked tells that a carrier is about to block; the watchdog hurries if others wait for the slot.
+func (d *watchdog) blocked(waiting bool) {
+	if !d.fast.Load() && (waiting || d.ex.shared.n.Load() > 0) && !d.fast.Swap(true) {
 		d.ring()
 	}
 }
