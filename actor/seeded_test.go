@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -235,6 +236,36 @@ func TestSeededPair(t *testing.T) {
 		<-done
 		if d := time.Since(start); d > time.Millisecond {
 			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+// A job of a pool ends between two steps, however quick it is.
+func TestSeededJobs(t *testing.T) {
+	seededRun(t, 1, func(t *testing.T, sys *actor.System) {
+		pool, err := actor.NewPool(actor.PoolOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*num]) error {
+			job, err := actor.Submit(ctx, pool, func(context.Context) (int, error) { return 1, nil })
+			if err != nil {
+				return err
+			}
+			for range 10000 {
+				runtime.Gosched()
+			}
+			if job.Done() {
+				t.Error("the job ended in the step that submitted it")
+			}
+			_, err = job.Wait(ctx)
+			return err
+		}))
+		if _, err := a.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := pool.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }
