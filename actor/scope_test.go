@@ -95,7 +95,10 @@ func TestScopeFirstFailureStopsTheRest(t *testing.T) {
 		}, func(err error) bool { return errors.Is(err, actor.ErrKilled) }},
 		{"f waits under the scope's context", func(s *actor.Scope) error {
 			s.Go(func(*actor.Context) error { return errBoom })
-			<-s.Context().Done()
+			ctx, _ := actor.FromContext(s.Context())
+			if _, err := ctx.Suspend(s.Context()); !errors.Is(err, context.Canceled) {
+				return err
+			}
 			return context.Cause(s.Context())
 		}, func(err error) bool { return errors.Is(err, errBoom) }},
 		{"a nil function", func(s *actor.Scope) error {
