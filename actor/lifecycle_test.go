@@ -201,7 +201,7 @@ func TestChildrenEndFirst(t *testing.T) {
 	})
 }
 
-// LIFE-7: the same with 10,000 generations, stopped from the top, killed from the top, and failing at the bottom.
+// LIFE-7: the same with 10,000 generations, stopped and killed from the top.
 func TestDeepTree(t *testing.T) {
 	eachProcs(t, func(t *testing.T, sys *actor.System) {
 		for _, kill := range []bool{false, true} {

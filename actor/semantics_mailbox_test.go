@@ -200,7 +200,7 @@ func TestCallsAndFullMailboxes(t *testing.T) {
 	})
 }
 
-// LEDG-2: 1,000 goroutines send to an actor while it is killed: each message was handled, is a dead letter, or came back
+// LEDG-1, LEDG-2: 1,000 goroutines send to an actor while it is killed: each message was handled, is a dead letter, or came back
 // as an error, and the three add up to exactly what was sent.
 func TestKillUnderFire(t *testing.T) {
 	for _, box := range []actor.Mailbox{{}, {Capacity: 16, Overflow: mailbox.Suspend}, {Capacity: 16}, {Capacity: 16, Overflow: mailbox.DropOldest}} {

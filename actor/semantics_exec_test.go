@@ -1,0 +1,90 @@
+package actor_test
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/greenroom-go/greenroom/actor"
+)
+
+// heldUp checks that calls are answered while the given behaviours are under way, then ends those with release.
+func heldUp(t *testing.T, n int, b func(entered func(), released <-chan struct{}) actor.Behaviour[*num]) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		echo := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Reply(m) }))
+		entered, released := make(chan struct{}, n), make(chan struct{})
+		var refs []actor.Ref[*num]
+		for range n {
+			refs = append(refs, actor.MustSpawn(sys, b(func() { entered <- struct{}{} }, released)))
+		}
+		for range n {
+			await(t, entered)
+		}
+		for range 20 {
+			if _, err := actor.Call[*num](patient(t), echo, &num{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(released)
+		for _, r := range refs {
+			r.Stop()
+			wantKind(t, r.AnyRef, actor.ReasonNormal)
+		}
+	}, actor.SystemOptions{Workers: 2, StuckAfter: time.Millisecond})
+}
+
+// EXEC-1: an actor that waits holds no slot: any number may wait in the middle of a message.
+func TestWaitersHoldNoSlot(t *testing.T) {
+	heldUp(t, 1000, func(entered func(), _ <-chan struct{}) actor.Behaviour[*num] {
+		return actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			entered()
+			return ctx.Sleep(time.Hour)
+		})
+	})
+}
+
+// EXEC-2: a blocking function under Block lends its slot, so that others run.
+func TestBlockLendsItsSlot(t *testing.T) {
+	heldUp(t, 20, func(entered func(), released <-chan struct{}) actor.Behaviour[*num] {
+		return actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			return ctx.Block(func() {
+				entered()
+				<-released
+			})
+		})
+	})
+}
+
+// EXEC-3: behaviours that neither wait nor return, fewer than MaxSpare, do not stop the others.
+func TestStuckBehavioursAreWorkedAround(t *testing.T) {
+	heldUp(t, 4, func(entered func(), released <-chan struct{}) actor.Behaviour[*num] {
+		return actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			entered()
+			for {
+				select {
+				case <-released:
+					return nil
+				default:
+				}
+			}
+		})
+	})
+}
+
+// EXEC-4: Offload runs on a goroutine of its own, which may lock its thread, and brings its error back.
+func TestOffloadMayLockItsThread(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			err := ctx.Offload(ctx, func() error {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+				return context.Canceled
+			})
+			return ctx.SetValue(err)
+		}))
+		if v, why := outcome(t, a.AnyRef); v != context.Canceled {
+			t.Fatal(v, why)
+		}
+	})
+}
