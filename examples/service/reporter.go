@@ -47,7 +47,7 @@ func (s *service) report(ctx *actor.Context, r *reporter) error {
 	if r.at.IsZero() {
 		r.at = s.started
 	}
-	if sums.Documents == r.documents && waiting == 0 && r.waiting == 0 {
+	if sums.Documents == r.documents && sums.WordsTotal == r.words && waiting == 0 && r.waiting == 0 {
 		r.at = now
 		return nil
 	}
