@@ -518,3 +518,24 @@ func TestMissingFunctions(t *testing.T) {
 		defer sys.SubscribeDeadLetters(nil)()
 	})
 }
+
+// BAD-13: a nil context is refused where it would be waited with, and so is a nil Spawner.
+func TestNilContext(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		var none context.Context
+		a := actor.MustSpawn(sys, hold())
+		wantErr(t, "send", a.Send(none, &num{}), nil)
+		errs := map[string]error{"Stop": sys.Stop(none), "Join": sys.Join(none), "Quiesce": sys.Quiesce(none)}
+		_, errs["Call"] = actor.Call[*num](none, a, &num{})
+		_, errs["Wait"] = a.Wait(none)
+		_, errs["Spawn"] = actor.Spawn(nil, idler())
+		for what, err := range errs {
+			if err == nil {
+				t.Errorf("%s took nil", what)
+			}
+		}
+		if !a.Alive() {
+			t.Fatal("a refused Stop stopped")
+		}
+	})
+}

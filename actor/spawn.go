@@ -104,6 +104,9 @@ func spawn(from Spawner, b behaviour, opts []Options, m *monitor) (AnyRef, error
 	if from == nil {
 		return AnyRef{}, errors.New("actor: spawn from nil: pass a *System or a *Context")
 	}
+	if from == nil {
+		return AnyRef{}, errors.New("actor: spawn from nil: pass a *System or a *Context")
+	}
 	sys, ctx := from.spawner()
 	if b == nil {
 		return AnyRef{}, ErrNilBehaviour

@@ -86,6 +86,9 @@ func enter(ctx context.Context) (w waiting, err error) {
 			return w, context.Canceled
 		}
 	default:
+		if ctx == nil {
+			return w, errNilContext
+		}
 		c, ok := FromContext(ctx)
 		if !ok {
 			return w, nil
