@@ -18,7 +18,7 @@ var ErrNoReply = errors.New("actor: the callee handled the call without a reply"
 var ErrNoCall = errors.New("actor: no call to reply to")
 
 // ErrCallerGone means that a reply came too late: its caller gave up, ended, or got another reply first. The reply was
-// dead-lettered with DeadLateReply.
+// dead-lettered with DeadLateReply. A handler may return it like any error of Reply: it does not end the actor.
 var ErrCallerGone = errors.New("actor: the caller no longer waits for this reply")
 
 // DeadlockError is what a wait that could never end is refused with: a cycle of actors each of which waits for the next.
@@ -229,7 +229,9 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 	}
 	k := c.call
 	k.sys, k.cell = w.ctx.sys, a
-	k.until.Store(int64(w.until))
+	if k.until.Load() != int64(w.until) {
+		k.until.Store(int64(w.until))
+	}
 	if callee := r.node.sys; w.until != 0 && callee != k.sys {
 		k.until.Store(int64(max(k.sys.ex.start.Add(w.until).Sub(callee.ex.start), 1)))
 	}
@@ -257,10 +259,8 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 			break
 		}
 	}
-	c.edge.clear()
-	v, err := k.value, k.err
+	v, err := k.value, k.err // the replier has cleared the edge
 	k.value, k.err = nil, nil
-	k.state.Store(uint64(seq)<<callShift | callFree)
 	return v, err
 }
 
@@ -557,8 +557,8 @@ func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
 	self := ctx.Self()
 	if r != self {
 		a := r.cell()
-		if a == nil {
-			return nil
+		if a == nil || a.flags.Load()&flagQueue == 0 && a.box.Resting() {
+			return nil // the usual case: the callee is idle, and waits for nobody in the middle of a message
 		}
 		other := a.ctx.Load()
 		if other == nil {

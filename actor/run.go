@@ -121,7 +121,7 @@ func (c *carrier) messages(ctx *Context, a *cell) {
 			c.refuse(ctx, DeadWrongType, nil)
 			continue
 		}
-		if err != nil {
+		if err != nil && err != ErrCallerGone { // a caller who gave up is no reason to end
 			c.endWith(ctx.reasonOf(err))
 			return
 		}

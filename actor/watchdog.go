@@ -25,6 +25,7 @@ type watchdog struct {
 	trips   atomic.Uint64
 	retakes atomic.Uint64
 	capped  bool
+	said    atomic.Int64     // when a stuck behaviour was last logged: at most one a second
 	seen    map[*slot]uint64 // slots found in Block at the last look
 	ids     uint32
 }
@@ -207,6 +208,10 @@ func (ex *executor) recovered(s *slot) {
 
 // confess logs where a behaviour is that the watchdog gave up waiting for: called from its own goroutine.
 func (s *slot) confess() {
+	now := s.ex.now()
+	if last := s.ex.dog.said.Load(); last != 0 && now-time.Duration(last) < time.Second || !s.ex.dog.said.CompareAndSwap(last, int64(now)) {
+		return
+	}
 	pcs := make([]uintptr, 32)
 	e := &PanicError{pcs: pcs[:runtime.Callers(3, pcs)]}
 	s.ex.sys.log.Warn("a behaviour held its slot for long", "limit", s.ex.dog.after, "stack", e.Stack())

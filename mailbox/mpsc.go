@@ -111,6 +111,9 @@ func (q *MPSC[E]) Pop(c *Cache[E]) (e E, ok bool) {
 	return e, true
 }
 
+// Resting reports whether the queue is idle at this moment. Any goroutine may ask.
+func (q *MPSC[E]) Resting() bool { return q.head.Load() == nil }
+
 // Unpop puts e back in front of everything queued. For the consumer only.
 func (q *MPSC[E]) Unpop(c *Cache[E], e E) {
 	n := c.take()
