@@ -34,8 +34,8 @@ func (r DeadReason) String() string {
 // DeadLetter is a message that nobody handled.
 type DeadLetter struct {
 	To      AnyRef // whom it was meant for; zero for a late reply
-	Message proto.Message
-	Reason  DeadReason
+	Message proto.Message // nil for what never became one
+	Reason  DeadReason    // why
 	Err     error // the panic or error that it caused, if any
 }
 

@@ -11,9 +11,9 @@ import (
 
 // Down tells that an actor has ended.
 type Down struct {
-	Ref    AnyRef
-	Reason Reason
-	Value  any // what the actor set with SetValue
+	Ref    AnyRef // who ended
+	Reason Reason // why
+	Value  any    // what the actor set with SetValue
 }
 
 // MonitorRef names one monitor, for Demonitor. It is comparable.
@@ -320,7 +320,9 @@ func (r AnyRef) Interrupt(err error) error {
 }
 
 // InterruptError is what a wait returns that Interrupt ended. It unwraps to what Interrupt was given.
-type InterruptError struct{ Err error }
+type InterruptError struct {
+	Err error // what Interrupt was given
+}
 
 // Error names the cause.
 func (e *InterruptError) Error() string { return "actor: interrupted: " + e.Err.Error() }

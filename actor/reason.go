@@ -30,8 +30,8 @@ func (k ReasonKind) String() string {
 
 // Reason is why an actor ended. The zero value is a normal end.
 type Reason struct {
-	Kind ReasonKind
-	Err  error // nil for a normal end; a *PanicError for a panic
+	Kind ReasonKind // in which way
+	Err  error      // nil for a normal end; a *PanicError for a panic
 }
 
 // Normal reports whether the end was an orderly one: normal or shutdown.

@@ -217,7 +217,9 @@ func (sys *System) AtExit(priority int, f func(ctx context.Context)) {
 }
 
 // StopError says how many actors Stop could not end: code that neither waits nor returns cannot be killed.
-type StopError struct{ Left int }
+type StopError struct {
+	Left int // how many
+}
 
 // Error names the number.
 func (e *StopError) Error() string {
