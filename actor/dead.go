@@ -33,10 +33,10 @@ func (r DeadReason) String() string {
 
 // DeadLetter is a message that nobody handled.
 type DeadLetter struct {
-	To      AnyRef // whom it was meant for; zero for a late reply
+	To      AnyRef        // whom it was meant for; zero for a late reply
 	Message proto.Message // nil for what never became one
 	Reason  DeadReason    // why
-	Err     error // the panic or error that it caused, if any
+	Err     error         // the panic or error that it caused, if any
 }
 
 // deadLetters is a bounded memory of the last dead letters and those who watch them.
