@@ -440,8 +440,8 @@ func TestRouterCrashesWhileResizing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for v := range int64(5000) {
-			_ = r.Send(context.Background(), &num{Value: v})
+		for v := range int64(5000) { // not 0 first: everything may wait behind it, at one routee
+			_ = r.Send(context.Background(), &num{Value: v + 1})
 		}
 	}()
 	for i := 0; ; i++ {
