@@ -37,6 +37,10 @@ func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env e
 
 // await queues up for room; a message that finds some at once is counted here, one that has to wait by admitted.
 func (sys *System) await(s *slot, q boundedQueue, place *mailbox.Waiter[envelope]) (mailbox.Outcome, bool) {
+	if s == nil {
+		sys.ex.moving.Add(1)
+		defer sys.ex.arrived()
+	}
 	sys.counting(s)
 	out, waiting := q.Await(place)
 	if waiting || out == mailbox.Full || out == mailbox.Closed {

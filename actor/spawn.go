@@ -312,12 +312,25 @@ func newQueue(m Mailbox) queue {
 
 // sendToQueue is send for a mailbox that is bounded or ordered. s is the caller's slot or nil; ctx is nil for the System.
 func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelope) error {
+	wait, err := sys.pushQueue(ctx, s, a, env)
+	if wait != nil {
+		return sys.awaitRoom(ctx, a, *wait, env)
+	}
+	return err
+}
+
+// pushQueue pushes without waiting; it returns the mailbox if the sender has to wait for room.
+func (sys *System) pushQueue(ctx context.Context, s *slot, a *cell, env envelope) (*boundedQueue, error) {
+	if s == nil {
+		sys.ex.moving.Add(1)
+		defer sys.ex.arrived()
+	}
 	cold := a.cold.Load()
 	if cold == nil || cold.queue == nil {
-		return sys.refused(s, ErrStopped)
+		return nil, sys.refused(s, ErrStopped)
 	}
 	if _, own := env.msg.(adapter); own {
-		return sys.insert(s, a, cold.queue, env)
+		return nil, sys.insert(s, a, cold.queue, env)
 	}
 	sys.counting(s)
 	out, oldest, evicted := cold.queue.push(env)
@@ -334,19 +347,19 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 		sys.schedule(s, a)
 	case mailbox.Closed:
 		sys.uncount(s)
-		return sys.refused(s, ErrStopped)
+		return nil, sys.refused(s, ErrStopped)
 	case mailbox.Dropped:
 		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
-		return nil
+		return nil, nil
 	case mailbox.Full:
 		sys.uncount(s)
 		q, bounded := cold.queue.(boundedQueue)
 		if ctx == nil || !bounded || cold.opts.Mailbox.Overflow != mailbox.Suspend {
-			return sys.refused(s, ErrFull)
+			return nil, sys.refused(s, ErrFull)
 		}
-		return sys.awaitRoom(ctx, a, q, env)
+		return &q, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // insert queues a Down or another of the System's own messages, which no capacity keeps out.
