@@ -9,6 +9,7 @@ import (
 const (
 	goSlice   = 50 * time.Microsecond  // a worker lets other goroutines run at least this often
 	pollSlice = 250 * time.Microsecond // and makes Go look at its network poller at least this often
+	restSlice = 500 * time.Microsecond // the first while another worker rests
 )
 
 // breathe lets the rest of the process run. Gosched is not enough for goroutines that wait for the network: Go looks at its
@@ -19,10 +20,17 @@ func (s *slot) breathe() {
 	if now-s.goNow < goSlice || s.ex.seeded != nil {
 		return
 	}
-	if now-s.pollNow >= pollSlice && s.ex.nIdle.Load() == 0 { // where a worker rests Go has a processor that polls
+	switch {
+	case s.ex.nIdle.Load() > 0:
+		// Where a worker rests Go has a processor that polls and runs others. A Gosched would have it fetch this worker.
+		if now-s.goNow < restSlice {
+			return
+		}
+		runtime.Gosched()
+	case now-s.pollNow >= pollSlice:
 		s.pollNow = now
 		s.lung.breathe()
-	} else {
+	default:
 		runtime.Gosched()
 	}
 	s.goNow = s.ex.now()
