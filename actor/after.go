@@ -95,6 +95,9 @@ func (t *Timer) fire() {
 // Cancel ends the timer and reports whether it was still to send something. What was sent already stays sent. Any goroutine
 // may call it, any number of times.
 func (t *Timer) Cancel() bool {
+	if t == nil || t.sys == nil {
+		return false // the zero Timer sends nothing
+	}
 	if t.ended.Swap(true) {
 		return false
 	}

@@ -33,3 +33,11 @@ func TestReplyToOneWhoGaveUpDoesNotEndTheCallee(t *testing.T) {
 		t.Fatalf("late replies: %d", n)
 	}
 }
+
+// A zero Timer has nothing to cancel.
+func TestZeroTimerCancels(t *testing.T) {
+	var none *actor.Timer
+	if none.Cancel() || new(actor.Timer).Cancel() {
+		t.Fatal("a timer that was never started was cancelled")
+	}
+}
