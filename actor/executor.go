@@ -33,10 +33,10 @@ type executor struct {
 	system    sharedQueue // actors that user load never delays; served by reserved alone
 	reserved  *slot
 	nIdle     atomic.Int32
-	waking    atomic.Int32 // 1 while a woken worker has not yet looked for work
-	moving    atomic.Int32 // messages that something outside of the slots is pushing
-	nBlocked  atomic.Int32 // carriers in Block, goroutines of Offload
-	surplus   atomic.Bool  // there are more slots than there should be
+	waking    atomic.Int32  // 1 while a woken worker has not yet looked for work
+	moving    atomic.Uint64 // pushes from outside of the slots: low half under way, high half begun so far
+	nBlocked  atomic.Int32  // carriers in Block, goroutines of Offload
+	surplus   atomic.Bool   // there are more slots than there should be
 	nCarriers atomic.Int64
 
 	mu      sync.Mutex
@@ -355,17 +355,19 @@ func (ex *executor) checkQuiet() {
 	ex.awaited.Store(false)
 }
 
-// arrived ends a push from outside of the slots, begun with moving.Add(1). In between the System is not at rest: what is being
+func (ex *executor) departs() { ex.moving.Add(1<<32 | 1) }
+
+// arrived ends a push from outside of the slots, begun with departs. In between the System is not at rest: what is being
 // pushed may be counted and not yet queued.
 func (ex *executor) arrived() {
-	if ex.moving.Add(-1) == 0 {
+	if uint32(ex.moving.Add(^uint64(0))) == 0 {
 		ex.checkQuiet()
 	}
 }
 
 // isQuiet reports whether no actor runs, is runnable or blocks. The caller holds mu: while it does, nothing starts.
 func (ex *executor) isQuiet() bool {
-	if len(ex.idle) != ex.live || ex.nBlocked.Load() != 0 || ex.moving.Load() != 0 {
+	if len(ex.idle) != ex.live || ex.nBlocked.Load() != 0 || uint32(ex.moving.Load()) != 0 {
 		return false
 	}
 	if ex.reserved.status.Load() != slotIdle || ex.system.n.Load() != 0 || ex.shared.n.Load() != 0 {

@@ -45,6 +45,18 @@ func (sys *System) count() tally {
 // else where it happened. While actors run the counters are a moment old, Queued is the difference, and Exact is false.
 // Cost: linear in the number of actors ever alive at once.
 func (sys *System) Ledger() Ledger {
+	var l Ledger
+	for range 1000 {
+		before := sys.ex.moving.Load()
+		if l = sys.readLedger(); !l.Exact || sys.ex.moving.Load() == before {
+			return l
+		}
+	}
+	l.Exact = false // others keep sending
+	return l
+}
+
+func (sys *System) readLedger() Ledger {
 	ex := sys.ex
 	ex.mu.Lock()
 	defer ex.mu.Unlock()

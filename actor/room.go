@@ -38,7 +38,7 @@ func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env e
 // await queues up for room; a message that finds some at once is counted here, one that has to wait by admitted.
 func (sys *System) await(s *slot, q boundedQueue, place *mailbox.Waiter[envelope]) (mailbox.Outcome, bool) {
 	if s == nil {
-		sys.ex.moving.Add(1)
+		sys.ex.departs()
 		defer sys.ex.arrived()
 	}
 	sys.counting(s)

@@ -125,7 +125,7 @@ func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) 
 // pushOutside pushes on behalf of no slot. It counts before it pushes: the receiver may be done with the message, and the
 // ledger read, before this goroutine goes on.
 func (sys *System) pushOutside(a *cell, out *outsider, env envelope) error {
-	sys.ex.moving.Add(1)
+	sys.ex.departs()
 	defer sys.ex.arrived()
 	sys.outside.sent.Add(1)
 	outcome := a.box.Push(&out.cache, env)

@@ -322,7 +322,7 @@ func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelo
 // pushQueue pushes without waiting; it returns the mailbox if the sender has to wait for room.
 func (sys *System) pushQueue(ctx context.Context, s *slot, a *cell, env envelope) (*boundedQueue, error) {
 	if s == nil {
-		sys.ex.moving.Add(1)
+		sys.ex.departs()
 		defer sys.ex.arrived()
 	}
 	cold := a.cold.Load()
