@@ -38,9 +38,8 @@ const (
 	ctlStop      uint32 = 1 << iota // asked to stop, reason normal or shutdown (cold.stop)
 	ctlKill                         // ends at the next wait or message
 	ctlInterrupt                    // an error waits in cold.interrupts
-	ctlSwap                         // a behaviour waits in cold.swap
 
-	ctlTurn = ctlStop | ctlKill | ctlSwap // what an idle handler wakes for
+	ctlTurn = ctlStop | ctlKill // what an idle handler wakes for
 )
 
 // Flags of a cell, fixed at spawn.
