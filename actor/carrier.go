@@ -13,16 +13,17 @@ type carrier struct {
 	yield func(struct{}) bool
 	g     uintptr
 
-	slot  *slot
-	job   *cell    // what to run when resumed at rest; with waitRest: what to run next, elsewhere
-	ctx   *Context // whose behaviour runs here, nil at rest
-	env   envelope // the message in hand
-	busy  bool     // env is in hand: begun and not yet ended
-	turn  bool     // between begin and end of user code: where a panic may come from
-	block bool     // in Block: the slot may be gone
-	dying bool     // Goexit runs deferred functions
-	wait  waitKind
-	end   *Reason
+	slot    *slot
+	job     *cell    // what to run when resumed at rest; with waitRest: what to run next, elsewhere
+	ctx     *Context // whose behaviour runs here, nil at rest
+	env     envelope // the message in hand
+	busy    bool     // env is in hand: begun and not yet ended
+	turn    bool     // between begin and end of user code: where a panic may come from
+	block   bool     // in Block: the slot may be gone
+	dying   bool     // Goexit runs deferred functions
+	exiting bool     // OnExit runs, and end says why
+	wait    waitKind
+	end     *Reason
 
 	until time.Duration // deadline of the current wait, 0 for none
 	timer *timer        // made at the first wait that has a deadline
@@ -98,8 +99,8 @@ func (c *carrier) unwind() {
 		if ctx.killed {
 			reason = Reason{Kind: ReasonKilled, Err: ErrKilled}
 		}
-		if ctx.exit != nil {
-			reason = *ctx.exit
+		if c.exiting {
+			reason = *c.end
 		}
 		c.dropCall()
 		c.finish(ctx, reason)

@@ -12,25 +12,28 @@ import (
 // Who may touch what: box, ctl, park, gen, ctx and cold are shared. beh, flags and family change under the cell's lock.
 // Everything else belongs to the slot that runs the actor; ownership passes with the actor through the run queues.
 type cell struct {
+	// The first cache line: all that a send and a turn touch.
 	box   mailbox.MPSC[envelope] // idle: nobody runs the actor; busy: queued, running, or waiting in the middle of a message
 	gen   atomic.Uint32          // the living incarnation, 0 while the cell is free
 	ctl   atomic.Uint32          // control signals that overtake messages
 	park  atomic.Uint32          // the wait in the middle of a message: see wait.go
-	idx   uint32
-	next  *cell // in the shared run queue
+	flags atomic.Uint32
 	beh   behaviour
 	ctx   atomic.Pointer[Context] // nil until the first message
 	cold  atomic.Pointer[cold]    // what few actors need; nil for most
-	flags atomic.Uint32
-	last  uint32 // the generation that lived here last
 
+	next    *cell  // in the shared run queue
 	parent  uint64 // id, 0 for none
+	idx     uint32
+	last    uint32 // the generation that lived here last
 	child   uint32 // index+1 of the youngest child
 	older   uint32 // index+1 of the next older sibling
 	younger uint32
 	nchild  uint32
 	resume  *resumption // of a Suspend; guarded by the cell's lock
 	tomb    *Down       // how the last incarnation ended, nil for normally
+
+	_ [8]byte // two cache lines, and each cell starts one
 }
 
 // Control signals, or'ed into cell.ctl. They are looked at between messages and at each wait.

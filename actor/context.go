@@ -17,12 +17,14 @@ import (
 // is safe from anywhere. Deriving from it with package context works: such a context may be passed to everything here, at
 // the cost of a Value lookup (8-14 ns) and, for a wait, of one context.AfterFunc.
 type Context struct {
-	sys  *System
-	cell *cell
-	id   uint64
-	car  atomic.Pointer[carrier] // where it ran last
-
+	sys   *System
+	cell  *cell
+	car   atomic.Pointer[carrier] // where it ran last
+	ext   atomic.Pointer[contextExt]
 	state any // of a Stateful behaviour
+
+	gen   uint32 // which incarnation
+	ended atomic.Bool
 
 	begun    bool // the behaviour has its state
 	asleep   bool // waits on a carrier of its own
@@ -32,10 +34,10 @@ type Context struct {
 	cleaning bool // in Cleanup: the request to stop no longer ends waits
 	killed   bool
 	changed  bool // Become was called
-	ended    atomic.Bool
-	exit     *Reason // why it ends, once OnExit was called
-	ext      atomic.Pointer[contextExt]
 }
+
+// id is the actor's number: see AnyRef.ID.
+func (ctx *Context) id() uint64 { return uint64(ctx.gen)<<32 | uint64(ctx.cell.idx) }
 
 // contextExt is what contexts need that somebody asked for Done, or whose actor uses stashes and the like.
 type contextExt struct {
@@ -49,7 +51,7 @@ type contextExt struct {
 var _ context.Context = (*Context)(nil)
 
 func (sys *System) newContext(a *cell) *Context {
-	ctx := &Context{sys: sys, cell: a, id: uint64(a.gen.Load())<<32 | uint64(a.idx)}
+	ctx := &Context{sys: sys, cell: a, gen: a.gen.Load()}
 	a.ctx.Store(ctx)
 	return ctx
 }
@@ -78,7 +80,7 @@ func (ctx *Context) own() error {
 }
 
 // Self is the actor's own address.
-func (ctx *Context) Self() AnyRef { return AnyRef{ctx.sys.node, ctx.id} }
+func (ctx *Context) Self() AnyRef { return AnyRef{ctx.sys.node, ctx.id()} }
 
 // System is where the actor lives.
 func (ctx *Context) System() *System { return ctx.sys }

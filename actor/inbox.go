@@ -126,7 +126,7 @@ func (in *Inbox[M]) ready(c *carrier, match func(M) bool) (m M, ok bool) {
 			return m, true
 		}
 	}
-	gen := uint32(in.ctx.id >> 32)
+	gen := in.ctx.gen
 	for {
 		env, ok := in.ctx.cell.pop(c.slot)
 		if !ok {
@@ -181,7 +181,7 @@ func (in *Inbox[M]) skip(env envelope) {
 }
 
 func (in *Inbox[M]) readySkipped(c *carrier, match func(M) bool) (m M, ok bool) {
-	gen := uint32(in.ctx.id >> 32)
+	gen := in.ctx.gen
 	more := in.more
 	for i := 0; i < len(more.skipped); {
 		env := more.skipped[i]

@@ -375,7 +375,7 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
 	}
 	a.ctl.Or(bit | ctlStop)
 	mu.Unlock()
-	if ctx := a.ctx.Load(); ctx != nil && ctx.id == r.id {
+	if ctx := a.ctx.Load(); ctx != nil && ctx.id() == r.id {
 		ctx.ext.Load().cancelAll(ErrStopped)
 	}
 	sys.rouse(s, a)
@@ -423,12 +423,13 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 		c.conclude(ctx, why)
 	}
 	c.release(ctx)
-	if cold := a.cold.Load(); cold != nil && cold.opts.OnExit != nil && ctx.exit == nil {
-		ctx.exit = &why
+	if cold := a.cold.Load(); cold != nil && cold.opts.OnExit != nil && !c.exiting {
+		c.end, c.exiting = &why, true // for the case that it calls Goexit
 		ctx.cleaning = true
 		ctx.killed = ctx.killed || why.Kind == ReasonKilled
 		sys.guard("OnExit", func() { cold.opts.OnExit(ctx, why) })
 	}
+	c.end, c.exiting = nil, false
 	ctx.ended.Store(true)
 	ctx.ext.Load().cancelAll(ErrStopped)
 	exit := &ExitError{ctx.Self(), why}
@@ -446,8 +447,8 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 	s := c.slot
 	c.ctx = nil
 	if children {
-		sys.stopChildren(s, a, ctx.id, why.Kind == ReasonKilled)
-		sys.childrenGone(s, a, ctx.id)
+		sys.stopChildren(s, a, ctx.id(), why.Kind == ReasonKilled)
+		sys.childrenGone(s, a, ctx.id())
 		return
 	}
 	sys.finalize(s, a, why)
@@ -480,7 +481,7 @@ func (c *carrier) conclude(ctx *Context, why Reason) {
 
 func (c *carrier) closeMailbox(ctx *Context, exit *ExitError) {
 	a, sys, s := ctx.cell, ctx.sys, c.slot
-	gen := uint32(ctx.id >> 32)
+	gen := ctx.gen
 	dead := func(env envelope) {
 		if _, ok := env.msg.(adapter); ok {
 			s.tally.handled++ // a Down or a timer's tick that nobody is left to hear
@@ -572,7 +573,7 @@ func (ctx *Context) Children() []AnyRef {
 	if ctx.ended.Load() {
 		return nil
 	}
-	return ctx.sys.childrenOf(ctx.cell, ctx.id)
+	return ctx.sys.childrenOf(ctx.cell, ctx.id())
 }
 
 // childrenGone runs the second stage of a dying actor's end once no child is left.

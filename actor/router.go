@@ -145,7 +145,7 @@ func (r *router) open(from Spawner, size int) error {
 		return err
 	}
 	r.sys = anchor.node.sys
-	r.node = &Context{sys: r.sys, cell: r.sys.table.at(uint32(anchor.id)), id: anchor.id}
+	r.node = &Context{sys: r.sys, cell: r.sys.table.at(uint32(anchor.id)), gen: uint32(anchor.id >> 32)}
 	r.mu.Lock()
 	_, err = r.fill(size)
 	r.mu.Unlock()

@@ -91,7 +91,7 @@ func (c *carrier) begin(ctx *Context, a *cell) bool {
 
 // messages handles what is in the mailbox until it is empty, the budget is spent or the actor ends.
 func (c *carrier) messages(ctx *Context, a *cell) {
-	gen := uint32(ctx.id >> 32)
+	gen := ctx.gen
 	beh := a.beh
 	for {
 		if a.ctl.Load() != 0 {

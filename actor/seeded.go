@@ -271,7 +271,7 @@ func (sd *seeded) taken(ctx *Context, msg any) {
 	key := keyOf(msg)
 	sd.mu.Lock()
 	defer sd.mu.Unlock()
-	sd.step(fmt.Sprintf("%v takes %s", ctx.Self(), show(msg)), ctx.id, key)
+	sd.step(fmt.Sprintf("%v takes %s", ctx.Self(), show(msg)), ctx.id(), key)
 }
 
 // sent notes that the actor on c has sent something, and draws whether others go first now.

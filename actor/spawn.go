@@ -176,7 +176,7 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 		return AnyRef{}, ErrStopped
 	}
 	if parent != nil {
-		sys.adopt(parent.cell, a, parent.id)
+		sys.adopt(parent.cell, a, parent.id())
 	}
 	if flags&flagQueue == 0 {
 		a.box.Reopen(runs)
