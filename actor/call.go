@@ -49,20 +49,39 @@ const (
 )
 
 // call is one request and its reply. A carrier has one, used again and again: seq tells the uses apart, so that a reply
-// that comes late finds its use over.
+// that comes late finds its use over. Nothing in it is locked: what others than the caller write carries the use it is for,
+// and gives way to a later one.
 type call struct {
 	state atomic.Uint64
 	car   *carrier  // of a calling actor
 	cell  *cell     // the calling actor
 	done  chan bool // of a calling goroutine
 	sys   *System   // of the caller
+	to    *System   // of the callee
 	value any
 	err   error
 	until atomic.Int64 // deadline since the start of the callee's System, 0 for none
 
-	mu     sync.Mutex
-	holder *Context    // the actor that received the call and owes the reply
-	watch  *contextExt // the callee's context, to be cancelled when the caller gives up
+	holder atomic.Uint64 // seq<<32 | index of the actor that received the call, to be woken when the caller gives up
+	watch  atomic.Pointer[callWatch]
+	moved  atomic.Pointer[callMove]
+
+	from     atomic.Uint64 // the caller's number, its callee's and that one's node: the edge of a use that waits
+	toID     atomic.Uint64
+	calleeAt atomic.Pointer[node]
+}
+
+// callWatch is the callee's context, to be cancelled when the caller of that use gives up.
+type callWatch struct {
+	seq uint32
+	ext *contextExt
+}
+
+// callMove says who owes the reply of a use since it was forwarded; n counts how often it was.
+type callMove struct {
+	seq uint32
+	n   uint32
+	to  AnyRef // zero for a Responder: it may be answered from anywhere
 }
 
 // callRef is one use of a call.
@@ -71,11 +90,25 @@ type callRef struct {
 	seq uint32
 }
 
+// open begins a use; the caller has no other. What was prepared for it is visible to whoever sees it wait.
 func (c *call) open() uint32 {
 	seq := uint32(c.state.Load()>>callShift) + 1
 	c.value, c.err = nil, nil
 	c.state.Store(uint64(seq)<<callShift | callWaiting)
 	return seq
+}
+
+// aim has the next use say whom it waits for. What stays the same is not written again: a store costs more than a look.
+func (c *call) aim(from uint64, to AnyRef) {
+	if c.from.Load() != from {
+		c.from.Store(from)
+	}
+	if c.toID.Load() != to.id {
+		c.toID.Store(to.id)
+	}
+	if c.calleeAt.Load() != to.node {
+		c.calleeAt.Store(to.node)
+	}
 }
 
 // win claims the right to answer use seq.
@@ -86,15 +119,20 @@ func (c *call) win(seq uint32) bool {
 // waiting reports whether use seq still wants its reply.
 func (c *call) waiting(seq uint32) bool { return c.state.Load() == uint64(seq)<<callShift|callWaiting }
 
+// later reports whether use a was opened after use b.
+func later(a, b uint32) bool { return int32(a-b) > 0 }
+
 // taken tells the call who has it in hand; false if nobody waits for it any more.
-func (c *call) taken(seq uint32, ctx *Context) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.waiting(seq) {
-		return false
+func (c *call) taken(seq uint32, a *cell) bool {
+	for {
+		old := c.holder.Load()
+		if later(uint32(old>>32), seq) {
+			return false
+		}
+		if c.holder.CompareAndSwap(old, uint64(seq)<<32|uint64(a.idx)) {
+			return c.waiting(seq) // a caller who gives up after this sees the holder
+		}
 	}
-	c.holder = ctx
-	return true
 }
 
 func (c *call) deadlineOf(seq uint32) time.Duration {
@@ -114,13 +152,57 @@ func (c *call) abandoned(seq uint32) error {
 
 // observe has ext cancelled when the caller gives up.
 func (c *call) observe(seq uint32, ext *contextExt) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	w := &callWatch{seq, ext}
+	for {
+		old := c.watch.Load()
+		if old != nil && later(old.seq, seq) {
+			return c.abandoned(seq)
+		}
+		if c.watch.CompareAndSwap(old, w) {
+			break
+		}
+	}
 	if !c.waiting(seq) {
 		return c.abandoned(seq)
 	}
-	c.watch = ext
 	return nil
+}
+
+// move says that use seq waits for to from now on, if it still waits for from.
+func (c *call) move(seq uint32, from, to AnyRef) {
+	for {
+		old := c.moved.Load()
+		if old != nil && later(old.seq, seq) {
+			return
+		}
+		m := &callMove{seq: seq, to: to}
+		if old != nil && old.seq == seq {
+			if old.to != from {
+				return
+			}
+			m.n = old.n + 1
+		}
+		if c.moved.CompareAndSwap(old, m) {
+			return
+		}
+	}
+}
+
+// edge returns whom the actor from waits for by this call, the zero ref if for nobody, and a version of that.
+func (c *call) edge(from AnyRef) (AnyRef, uint64) {
+	st := c.state.Load()
+	if st&callMask != callWaiting || c.from.Load() != from.id {
+		return AnyRef{}, 0
+	}
+	to := AnyRef{c.calleeAt.Load(), c.toID.Load()}
+	if m := c.moved.Load(); m != nil && m.seq == uint32(st>>callShift) {
+		to = m.to
+		return to, st | uint64(m.n+1)<<(32+callShift)
+	}
+	if c.state.Load() != st {
+		return AnyRef{}, 0
+	}
+	return to, st
 }
 
 // finish delivers the outcome of use seq; s is the replier's slot or nil. false: nobody waits.
@@ -129,10 +211,7 @@ func (c *call) finish(s *slot, seq uint32, value any, err error) bool {
 		return false
 	}
 	c.value, c.err = value, err
-	sys, car, cell, done := c.sys, c.car, c.cell, c.done
-	if car != nil {
-		car.edge.clear()
-	}
+	sys, cell, done := c.sys, c.cell, c.done
 	c.state.Store(uint64(seq)<<callShift | callDone)
 	if done != nil {
 		done <- true
@@ -164,18 +243,21 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 			break
 		}
 	}
-	c.mu.Lock()
-	ext, holder := c.watch, c.holder
-	c.watch, c.holder = nil, nil
-	c.mu.Unlock()
-	if ext != nil {
+	if w := c.watch.Load(); w != nil && w.seq == seq {
 		if !errors.Is(why, context.DeadlineExceeded) {
 			why = context.Canceled
 		}
-		ext.cancel(why)
+		w.ext.cancel(why)
+		c.watch.CompareAndSwap(w, nil)
 	}
-	if holder != nil && !holder.ended.Load() {
-		holder.sys.rouse(nil, holder.cell)
+	if h := c.holder.Load(); uint32(h>>32) == seq {
+		sys := c.to
+		if m := c.moved.Load(); m != nil && m.seq == seq && m.to.node != nil {
+			sys = m.to.node.sys
+		}
+		if a := sys.table.at(uint32(h)); a != nil {
+			sys.rouse(nil, a)
+		}
 	}
 	return false
 }
@@ -224,26 +306,25 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 		return nil, err
 	}
 	c, a := w.c, w.ctx.cell
-	if c.call == nil {
-		c.call = &call{car: c}
+	k := c.call.Load()
+	if k == nil {
+		k = &call{car: c}
+		c.call.Store(k)
 	}
-	k := c.call
-	k.sys, k.cell = w.ctx.sys, a
+	k.sys, k.cell, k.to = w.ctx.sys, a, r.node.sys
 	if k.until.Load() != int64(w.until) {
 		k.until.Store(int64(w.until))
 	}
-	if callee := r.node.sys; w.until != 0 && callee != k.sys {
-		k.until.Store(int64(max(k.sys.ex.start.Add(w.until).Sub(callee.ex.start), 1)))
+	if w.until != 0 && k.to != k.sys {
+		k.until.Store(int64(max(k.sys.ex.start.Add(w.until).Sub(k.to.ex.start), 1)))
 	}
+	k.aim(w.ctx.id(), r)
 	seq := k.open()
-	c.edge.set(w.ctx.Self(), r)
 	if err := w.ctx.deadlock(c, r); err != nil {
-		c.edge.clear()
 		k.close(seq, err)
 		return nil, err
 	}
 	if err := send(w.ctx, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
-		c.edge.clear()
 		k.close(seq, err)
 		return nil, err
 	}
@@ -252,29 +333,26 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 			break
 		}
 		if err := w.sleep(waitPark); err != nil {
-			c.edge.clear()
 			if !k.close(seq, err) {
 				return nil, err
 			}
 			break
 		}
 	}
-	v, err := k.value, k.err // the replier has cleared the edge
+	v, err := k.value, k.err
 	k.value, k.err = nil, nil
 	return v, err
 }
 
 // dropCall ends the Call that Goexit has ended the caller in.
 func (c *carrier) dropCall() {
-	if c.call == nil {
+	k := c.call.Load()
+	if k == nil {
 		return
 	}
-	st := c.call.state.Load()
-	if st&callMask == callFree {
-		return
+	if st := k.state.Load(); st&callMask != callFree {
+		k.close(uint32(st>>callShift), context.Canceled)
 	}
-	c.edge.clear()
-	c.call.close(uint32(st>>callShift), context.Canceled)
 }
 
 // callFromGoroutine is Call from a goroutine outside of actors.
@@ -284,7 +362,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, err
 	}
 	sys := r.node.sys
 	k := sys.ex.calls.Get().(*call)
-	k.sys = sys
+	k.sys, k.to = sys, sys
 	k.until.Store(0)
 	if at, ok := ctx.Deadline(); ok {
 		k.until.Store(int64(max(at.Sub(sys.ex.start), 1)))
@@ -395,9 +473,7 @@ func (ctx *Context) Responder() (Responder, error) {
 	}
 	ctx.answers = false
 	ref := callRef{c.env.call, c.env.seq()}
-	if ref.c.car != nil {
-		ref.c.car.edge.move(ref, ctx.Self(), AnyRef{})
-	}
+	ref.c.move(ref.seq, ctx.Self(), AnyRef{})
 	ctx.keepOpen(ref)
 	return Responder{ctx.sys, ref}, nil
 }
@@ -457,27 +533,18 @@ func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
 		return to.Send(ctx, m)
 	}
 	k, seq := c.env.call, c.env.seq()
-	k.mu.Lock()
-	if k.waiting(seq) {
-		k.holder = nil
-	}
-	k.mu.Unlock()
-	if k.car != nil {
-		k.car.edge.move(callRef{k, seq}, ctx.Self(), to.AnyRef)
-	}
+	k.move(seq, ctx.Self(), to.AnyRef)
 	if err := send(ctx, to.AnyRef, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
-		if k.car != nil {
-			k.car.edge.move(callRef{k, seq}, to.AnyRef, ctx.Self())
-		}
+		k.move(seq, to.AnyRef, ctx.Self())
 		return err
 	}
 	ctx.answers = false
 	return nil
 }
 
-// edge says whom the actor on this carrier waits for. It is written by the waiting actor and moved or cleared by those who
-// answer; version tells its values apart, so that a walk can see that nothing moved meanwhile.
-// It is made at the first wait that depends on somebody: most carriers never need one.
+// edge says whom the actor on this carrier waits for by something else than a call: a lock, room in a full mailbox, an actor's
+// end. The waiting actor writes it; version tells its values apart, so that a walk can see that nothing moved meanwhile.
+// It is made at the first such wait: most carriers never need one.
 type edge struct{ p atomic.Pointer[edgeState] }
 
 type edgeState struct {
@@ -516,21 +583,6 @@ func (e *edge) clear() {
 	}
 }
 
-// move points the edge of a call that still waits elsewhere. Looking under the lock is enough: a caller opens its next call
-// before it sets the edge for it.
-func (e *edge) move(call callRef, from, to AnyRef) {
-	st := e.p.Load()
-	if st == nil {
-		return
-	}
-	st.mu.Lock()
-	if st.to == from && call.c.waiting(call.seq) {
-		st.to = to
-		st.version++
-	}
-	st.mu.Unlock()
-}
-
 // read returns whom the actor from waits for, the zero ref if for nobody.
 func (e *edge) read(from AnyRef) (AnyRef, uint64) {
 	st := e.p.Load()
@@ -551,6 +603,16 @@ func (e *edge) read(from AnyRef) (AnyRef, uint64) {
 	return to, version
 }
 
+// waitsFor returns whom the actor from waits for on this carrier, the zero ref if for nobody, and a version of that.
+func (c *carrier) waitsFor(from AnyRef) (AnyRef, uint64) {
+	if k := c.call.Load(); k != nil {
+		if to, version := k.edge(from); to.node != nil {
+			return to, version
+		}
+	}
+	return c.edge.read(from)
+}
+
 // deadlock looks for a cycle through the edge from this actor to r, which is published already. It walks twice: if no edge of
 // the cycle changed in between, all of them held at one moment, and since each of these actors waits, none can move.
 func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
@@ -568,7 +630,7 @@ func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
 		if car == nil {
 			return nil
 		}
-		if to, _ := car.edge.read(r); to.node == nil {
+		if to, _ := car.waitsFor(r); to.node == nil {
 			return nil // the usual case: the callee waits for nobody
 		}
 	}
@@ -592,7 +654,7 @@ func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
 func walkEdges(self AnyRef, c *carrier) (path []AnyRef, versions []uint64) {
 	from := self
 	for range 1024 {
-		to, version := c.edge.read(from)
+		to, version := c.waitsFor(from)
 		if to.node == nil {
 			return nil, nil
 		}

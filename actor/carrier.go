@@ -2,6 +2,7 @@ package actor
 
 import (
 	"iter"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,10 +26,10 @@ type carrier struct {
 	wait    waitKind
 	end     *Reason
 
-	until time.Duration // deadline of the current wait, 0 for none
-	timer *timer        // made at the first wait that has a deadline
-	call  *call         // of the current Call; made at the first
-	edge  edge          // whom the current wait depends on
+	until time.Duration        // deadline of the current wait, 0 for none
+	timer *timer               // made at the first wait that has a deadline
+	call  atomic.Pointer[call] // of the current Call; made at the first
+	edge  edge                 // whom the current wait depends on
 }
 
 type waitKind uint8

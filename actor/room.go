@@ -74,7 +74,7 @@ func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) 
 	c := w.c
 	self, me := w.ctx.cell, w.ctx.sys
 	to := AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}
-	call := env.call != nil && env.call == c.call // the edge of a Call stands already
+	call := env.call != nil && env.call == c.call.Load() // the edge of a Call stands already
 	if !call {
 		c.edge.set(w.ctx.Self(), to)
 		defer c.edge.clear()

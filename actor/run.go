@@ -156,7 +156,7 @@ func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 	c.env = env
 	c.busy = true
 	if env.call != nil {
-		if !env.call.taken(env.seq(), ctx) {
+		if !env.call.taken(env.seq(), ctx.cell) {
 			c.refuse(ctx, DeadExpired, nil)
 			return false
 		}

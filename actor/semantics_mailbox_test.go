@@ -151,7 +151,7 @@ func TestReceiverEndsWhileSendersWait(t *testing.T) {
 					return nil
 				}))
 			}
-			settle(t, sys)
+			wantErr(t, "Quiesce", sys.Quiesce(patient(t)), nil) // the goroutines may still be on their way: that is all right, too
 			end(full.AnyRef)
 			for range n {
 				wantErr(t, "send", await(t, got), actor.ErrStopped)
