@@ -324,7 +324,10 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 		k.close(seq, err)
 		return nil, err
 	}
-	if err := send(w.ctx, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
+	c.names = true
+	err := send(w.ctx, r, envelope{msg: m, call: k, meta: uint64(seq)})
+	c.names = false
+	if err != nil {
 		k.close(seq, err)
 		return nil, err
 	}
@@ -333,6 +336,7 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 			break
 		}
 		if err := w.sleep(waitPark); err != nil {
+			c.unname()
 			if !k.close(seq, err) {
 				return nil, err
 			}
@@ -344,8 +348,18 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 	return v, err
 }
 
+// unname makes the callee that was named as next runnable: its caller does not wait after all.
+func (c *carrier) unname() {
+	if a := c.job; a != nil {
+		c.job = nil
+		c.slot.push(a)
+	}
+}
+
 // dropCall ends the Call that Goexit has ended the caller in.
 func (c *carrier) dropCall() {
+	c.names = false
+	c.unname()
 	k := c.call.Load()
 	if k == nil {
 		return

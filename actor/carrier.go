@@ -9,13 +9,20 @@ import (
 // A carrier is a stack on loan: a coroutine in which behaviours run. Only the worker that holds a slot resumes it. It
 // publishes nothing about its own suspension: it says in wait what should be published, switches away, and the worker
 // does it (commit), so that nobody can resume a carrier that is still running.
+//
+// A worker's own stack is a carrier as well, for calm actors: those that have not waited in the middle of a message for long.
+// That saves the switches into a coroutine and out of it. If such an actor waits after all, the worker's goroutine stays with
+// it, driven by channels from then on, and a new worker takes the slot: see handOver.
 type carrier struct {
 	next  func() (struct{}, bool)
 	yield func(struct{}) bool
 	g     uintptr
+	own   *worker // whose stack this is, nil for a coroutine and after handOver
+	lent  *loan   // after handOver
 
 	slot    *slot
-	job     *cell    // what to run when resumed at rest; with waitRest: what to run next, elsewhere
+	job     *cell    // what to run when resumed at rest; with waitRest or waitPark: what to run next, elsewhere
+	names   bool     // whom a send wakes becomes job, since this actor is about to wait
 	ctx     *Context // whose behaviour runs here, nil at rest
 	env     envelope // the message in hand
 	busy    bool     // env is in hand: begun and not yet ended
@@ -63,20 +70,29 @@ func (c *carrier) main(yield func(struct{}) bool) {
 	defer c.unwind()
 	defer c.unwind() // the other one goes on where OnExit calls Goexit in this one
 	for c.job != nil {
-		a := c.job
-		c.job = nil
-		for ; a != nil; a = c.following() {
-			c.runTurn(a)
-		}
+		c.runJob()
 		c.wait = waitRest
 		yield(struct{}{})
 	}
 }
 
+// runJob runs the actor that it was given, and those that can follow it right here.
+func (c *carrier) runJob() {
+	a := c.job
+	c.job = nil
+	for ; a != nil; a = c.following() {
+		c.runTurn(a)
+	}
+}
+
 // following picks the actor to run after a turn: one that needs no stack of its own right here, another through the worker.
 func (c *carrier) following() *cell {
-	s := c.slot
 	c.ctx = nil
+	if c.lent != nil {
+		c.slot.tally.turns++
+		return nil // this goroutine stayed for one actor
+	}
+	s := c.slot
 	s.tally.turns++
 	s.breathe()
 	if s.special || s.ex.surplus.Load() || s.status.Load()&slotMask != slotRunning {
@@ -84,7 +100,7 @@ func (c *carrier) following() *cell {
 	}
 	s.turnNow = s.lastNow
 	a := s.local()
-	if a == nil || a.suspended() {
+	if a == nil || a.suspended() || c.own != nil && !a.calm() {
 		c.job = a
 		return nil
 	}
@@ -106,37 +122,52 @@ func (c *carrier) unwind() {
 		c.dropCall()
 		c.finish(ctx, reason)
 		c.ctx = nil
+		if c.own == nil && c.lent == nil {
+			c.slot.ex.nCarriers.Add(-1)
+		}
 	}
 }
 
 // worker is a goroutine that holds a slot and trampolines carriers on it.
 type worker struct {
 	slot   *slot
+	own    *carrier // its own stack
 	normal bool
 }
 
-func (ex *executor) startWorker(s *slot) {
+func (ex *executor) startWorker(s *slot) { ex.start1(&worker{slot: s}, nil) }
+
+// start1 starts a worker; c, if not nil, has just switched away on the worker's slot.
+func (ex *executor) start1(w *worker, c *carrier) {
+	w.own = &carrier{own: w}
 	ex.wg.Add(1)
-	go (&worker{slot: s}).loop(ex)
+	go w.loop(ex, c)
 }
 
-func (w *worker) loop(ex *executor) {
+func (w *worker) loop(ex *executor, c *carrier) {
 	defer ex.wg.Done()
 	defer func() {
 		// Goexit in a carrier propagates to whoever called next: this goroutine goes, another takes the slot.
 		if !w.normal && w.slot != nil {
-			ex.nCarriers.Add(-1)
 			w.slot.tally.turns++
 			ex.startWorker(w.slot)
 		}
 	}()
+	w.own.g = getg()
+	w.own.yield = w.own.handOver
+	var a *cell
+	if c != nil {
+		a = w.commit(c)
+	}
 	for w.slot != nil {
-		a := w.slot.find()
-		if a == nil {
-			break
-		}
 		for a != nil && w.slot != nil {
 			a = w.run(a)
+		}
+		if w.slot == nil {
+			break
+		}
+		if a = w.slot.find(); a == nil {
+			break
 		}
 	}
 	w.normal = true
@@ -145,11 +176,16 @@ func (w *worker) loop(ex *executor) {
 // run resumes the carrier of a, commits what the carrier waits for, and returns the actor that it named as next, if any.
 func (w *worker) run(a *cell) *cell {
 	s := w.slot
-	c := s.carrierFor(a)
-	c.slot = s
 	s.turnNow = s.lastNow
-	c.next()
-	next := w.commit(c)
+	var next *cell
+	if !s.special && a.calm() && !a.suspended() {
+		next = w.runHere(a)
+	} else {
+		c := s.carrierFor(a)
+		c.slot = s
+		c.next()
+		next = w.commit(c)
+	}
 	if w.slot != nil {
 		if s.left <= 0 {
 			s.look()
@@ -159,16 +195,57 @@ func (w *worker) run(a *cell) *cell {
 	return next
 }
 
+// runHere runs a on the worker's own stack.
+func (w *worker) runHere(a *cell) *cell {
+	c := w.own
+	defer func() {
+		if c.lent != nil {
+			c.lent.end(c)
+		}
+	}()
+	defer c.unwind()
+	defer c.unwind() // as in carrier.main
+	c.slot, c.job = w.slot, a
+	c.runJob()
+	if c.lent != nil {
+		return nil
+	}
+	return w.rested(c)
+}
+
+// rested takes what a carrier at rest names as next.
+func (w *worker) rested(c *carrier) *cell {
+	a := c.job
+	c.job = nil
+	if w.slot.status.Load()&slotMask == slotStuck {
+		w.slot.ex.recovered(w.slot)
+	}
+	return a
+}
+
 func (s *slot) carrierFor(a *cell) *carrier {
 	if ctx := a.ctx.Load(); ctx != nil && ctx.asleep {
 		ctx.asleep = false
 		s.tally.suspended--
 		return ctx.car.Load()
 	}
+	if a.patience < calmAfter {
+		a.patience++
+	}
 	c := s.carrier()
 	c.job = a
 	return c
 }
+
+// calmAfter is how often in a row a worker must have started an actor's turn, without the actor's waiting in the middle of a
+// message, until it runs on the worker's own stack; handOvers cost far more than switches do, so that after one it takes long.
+const (
+	calmAfter     = 64
+	calmAfterWait = -4096
+)
+
+// calm reports whether the actor can be trusted with a worker's own stack. For its slot only.
+func (a *cell) calm() bool { return a.patience >= calmAfter }
 
 func (s *slot) carrier() *carrier {
 	if n := len(s.resting); n > 0 {
@@ -202,24 +279,26 @@ func (w *worker) commit(c *carrier) *cell {
 	}
 	switch c.wait {
 	case waitRest:
-		a := c.job
-		c.job = nil
-		s.restCarrier(c)
-		if s.status.Load()&slotMask == slotStuck {
-			s.ex.recovered(s)
+		next := w.rested(c) // first: without a job, a carrier that is resumed ends
+		if c.next != nil {
+			s.restCarrier(c)
 		}
-		return a
+		return next
 	case waitMail:
 		a := c.ctx.cell
 		if !a.idleOrSignalled() {
 			s.push(a)
 		}
 	case waitPark:
+		next := c.job
+		c.job = nil
 		a := c.ctx.cell
+		a.patience = min(a.patience, 0)
 		if !a.park.CompareAndSwap(parkRunning, parkParked) {
 			a.park.Store(parkRunning) // unparked in between
 			s.push(a)
 		}
+		return next
 	case waitTurn:
 		s.pushBack(c.ctx.cell)
 	case waitSlot:
@@ -264,4 +343,44 @@ func (c *carrier) switchAway(k waitKind) {
 	c.wait = k
 	c.ctx.asleep = true
 	c.yield(struct{}{})
+}
+
+// loan is a worker's goroutine that stays with an actor which waits on its stack: a carrier without a coroutine.
+type loan struct {
+	resume chan struct{} // to the goroutine: it holds a slot
+	back   chan struct{} // from it: it has switched away, or its turn is over
+}
+
+// handOver is the yield of a worker's own stack: the slot goes to a new worker, which commits the wait, and this goroutine
+// becomes a carrier of its own until the actor's turn is over.
+func (c *carrier) handOver(struct{}) bool {
+	if c.lent != nil {
+		c.lent.back <- struct{}{}
+		<-c.lent.resume
+		return true
+	}
+	ex, w := c.slot.ex, c.own
+	c.own, c.lent = nil, &loan{make(chan struct{}, 1), make(chan struct{}, 1)}
+	c.ctx.cell.patience = calmAfterWait
+	c.next = c.lent.next
+	ex.nCarriers.Add(1)
+	s := w.slot
+	w.slot = nil
+	ex.start1(&worker{slot: s}, c)
+	<-c.lent.resume
+	return true
+}
+
+// next resumes the goroutine and returns when it has switched away.
+func (l *loan) next() (struct{}, bool) {
+	l.resume <- struct{}{}
+	<-l.back
+	return struct{}{}, true
+}
+
+// end gives the slot back at the end of the turn: the goroutine goes.
+func (l *loan) end(c *carrier) {
+	c.slot.ex.nCarriers.Add(-1)
+	c.wait, c.next = waitRest, nil
+	l.back <- struct{}{}
 }

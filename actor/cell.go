@@ -33,7 +33,9 @@ type cell struct {
 	resume  *resumption // of a Suspend; guarded by the cell's lock
 	tomb    *Down       // how the last incarnation ended, nil for normally
 
-	_ [8]byte // two cache lines, and each cell starts one
+	patience int32 // how calm it is: see cell.calm; of the slot that runs the actor
+
+	_ [4]byte // two cache lines, and each cell starts one
 }
 
 // Control signals, or'ed into cell.ctl. They are looked at between messages and at each wait.

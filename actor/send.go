@@ -72,7 +72,11 @@ func (sys *System) sendFromActor(ctx *Context, c *carrier, r AnyRef, env envelop
 	}
 	switch a.box.Push(&s.cache, env) {
 	case mailbox.Wake:
-		s.push(a)
+		if c.names && !s.special && a.flags.Load()&flagSystem == 0 {
+			c.job = a
+		} else {
+			s.push(a)
+		}
 	case mailbox.Closed:
 		s.tally.returned++
 		return ErrStopped
@@ -95,6 +99,7 @@ func (s *slot) lookFromSend(c *carrier, r AnyRef) {
 		return
 	}
 	s.turnNow = s.lastNow
+	c.unname()
 	if s.hasWork() || s.ex.shared.n.Load() > 0 {
 		c.switchAway(waitTurn)
 		return
