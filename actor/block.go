@@ -20,6 +20,9 @@ func (ctx *Context) Block(f func()) error {
 		s.ex.seeded.block(f)
 		return nil
 	}
+	if s.state() == slotStuck {
+		s.ex.recovered(s)
+	}
 	st := s.status.Load()&^slotMask + slotMask + 1
 	s.ex.nBlocked.Add(1)
 	c.block = true

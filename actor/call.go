@@ -374,32 +374,39 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if noMessage(m) {
+		return nil, ErrNilMessage
+	}
 	sys := r.node.sys
-	k := sys.ex.calls.Get().(*call)
-	k.sys, k.to = sys, sys
-	k.until.Store(0)
+	out := sys.ex.outsiders.Get().(*outsider)
+	defer sys.ex.outsiders.Put(out)
+	k := &out.call
+	until := time.Duration(0)
 	if at, ok := ctx.Deadline(); ok {
-		k.until.Store(int64(max(at.Sub(sys.ex.start), 1)))
+		until = max(at.Sub(sys.ex.start), 1)
+	}
+	if k.until.Load() != int64(until) {
+		k.until.Store(int64(until))
 	}
 	seq := k.open()
-	if err := send(ctx, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
+	if err := sys.sendBy(ctx, out, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		k.close(seq, err)
-		sys.ex.calls.Put(k)
 		return nil, err
 	}
-	select {
-	case <-k.done:
-	case <-ctx.Done():
-		if !k.close(seq, ctx.Err()) {
-			sys.ex.calls.Put(k)
-			return nil, ctx.Err()
-		}
+	if done := ctx.Done(); done == nil {
 		<-k.done
+	} else {
+		select {
+		case <-k.done:
+		case <-done:
+			if !k.close(seq, ctx.Err()) {
+				return nil, ctx.Err()
+			}
+			<-k.done
+		}
 	}
 	v, err := k.value, k.err
 	k.value, k.err = nil, nil
-	k.state.Store(uint64(seq)<<callShift | callFree)
-	sys.ex.calls.Put(k)
 	return v, err
 }
 

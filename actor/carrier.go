@@ -95,7 +95,7 @@ func (c *carrier) following() *cell {
 	s := c.slot
 	s.tally.turns++
 	s.breathe()
-	if s.special || s.ex.surplus.Load() || s.status.Load()&slotMask != slotRunning {
+	if s.special || s.ex.surplus.Load() || s.state() != slotRunning {
 		return nil // the worker decides
 	}
 	s.turnNow = s.lastNow
@@ -217,7 +217,7 @@ func (w *worker) runHere(a *cell) *cell {
 func (w *worker) rested(c *carrier) *cell {
 	a := c.job
 	c.job = nil
-	if w.slot.status.Load()&slotMask == slotStuck {
+	if w.slot.state() == slotStuck {
 		w.slot.ex.recovered(w.slot)
 	}
 	return a
@@ -272,6 +272,9 @@ func (s *slot) restCarrier(c *carrier) {
 func (w *worker) commit(c *carrier) *cell {
 	s := w.slot
 	if c.wait != waitRest && c.wait != waitSlot {
+		if s.state() == slotStuck {
+			s.ex.recovered(s)
+		}
 		s.tally.suspended++ // with waitSlot the slot is lost, and the watchdog has counted when it took it
 	}
 	if c.until != 0 {

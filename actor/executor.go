@@ -2,7 +2,6 @@ package actor
 
 import (
 	"math"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,9 +9,6 @@ import (
 
 	"github.com/greenroom-go/greenroom/mailbox"
 )
-
-// lingers is how often a worker without work yields before it rests.
-const lingers = 3
 
 // executor runs actors on a bounded number of slots: docs/ARCHITECTURE.md draws the picture.
 type executor struct {
@@ -22,10 +18,9 @@ type executor struct {
 	maxSpare int
 	seeded   *seeded
 
-	nodes  mailbox.Pool[envelope]
-	caches sync.Pool // *outsider: what goroutines outside of actors send with
-	calls  sync.Pool // *call: of goroutines outside of actors; their channels belong to the System's synctest bubble
-	timers timers
+	nodes     mailbox.Pool[envelope]
+	outsiders sync.Pool // *outsider
+	timers    timers
 
 	shared sharedQueue
 	slots  atomic.Pointer[[]*slot]
@@ -33,10 +28,11 @@ type executor struct {
 	system    sharedQueue // actors that user load never delays; served by reserved alone
 	reserved  *slot
 	nIdle     atomic.Int32
-	waking    atomic.Int32  // 1 while a woken worker has not yet looked for work
-	moving    atomic.Uint64 // pushes from outside of the slots: low half under way, high half begun so far
-	nBlocked  atomic.Int32  // carriers in Block, goroutines of Offload
-	surplus   atomic.Bool   // there are more slots than there should be
+	dozer     atomic.Pointer[slot] // a slot whose worker sleeps lightly: see doze
+	waking    atomic.Int32         // 1 while a woken worker has not yet looked for work
+	moving    atomic.Uint64        // pushes from outside of the slots: low half under way, high half begun so far
+	nBlocked  atomic.Int32         // carriers in Block, goroutines of Offload
+	surplus   atomic.Bool          // there are more slots than there should be
 	nCarriers atomic.Int64
 
 	mu      sync.Mutex
@@ -45,7 +41,7 @@ type executor struct {
 	stuck   int // of these, how many the watchdog gave up waiting for
 	quiet   []chan struct{}
 	awaited atomic.Bool // quiet is not empty
-	closing bool
+	closing atomic.Bool
 	wg      sync.WaitGroup
 	carried sync.Mutex
 	spareCa []*carrier // resting carriers beyond what slots keep
@@ -55,12 +51,11 @@ type executor struct {
 
 func newExecutor(sys *System, o SystemOptions) *executor {
 	ex := &executor{sys: sys, start: time.Now(), workers: o.Workers, maxSpare: o.MaxSpare}
-	ex.caches.New = func() any {
-		out := new(outsider)
+	ex.outsiders.New = func() any {
+		out := &outsider{call: call{sys: sys, to: sys, done: make(chan bool, 1)}}
 		out.cache.Init(&ex.nodes)
 		return out
 	}
-	ex.calls.New = func() any { return &call{done: make(chan bool, 1)} }
 	ex.timers.init(ex)
 	if o.Seed != 0 {
 		ex.seeded = newSeeded(ex, o.Seed)
@@ -113,19 +108,37 @@ func (ex *executor) pushShared(a *cell) {
 		ex.wakeOne()
 		return
 	}
+	if s := ex.dozing(); s != nil {
+		s.given = a
+		s.wake <- struct{}{}
+		return
+	}
 	ex.shared.push(a)
 	ex.wakeOne()
 }
 
-// wakeOne wakes a resting worker, unless one is on its way already.
+// dozing takes the slot whose worker dozes, if there is one: the caller must wake it, or put it to bed.
+func (ex *executor) dozing() *slot {
+	s := ex.dozer.Load()
+	if s == nil || !ex.dozer.CompareAndSwap(s, nil) {
+		return nil
+	}
+	return s
+}
+
+// wakeOne wakes a worker that dozes or rests; not one that rests if another is on its way already.
 func (ex *executor) wakeOne() {
+	if s := ex.dozing(); s != nil {
+		s.wake <- struct{}{}
+		return
+	}
 	if ex.nIdle.Load() == 0 || !ex.waking.CompareAndSwap(0, 1) {
 		return
 	}
 	ex.mu.Lock()
 	if len(ex.idle) == 0 {
+		ex.waking.Store(0) // under the lock: a worker that goes to rest now has yet to look for work
 		ex.mu.Unlock()
-		ex.waking.Store(0)
 		return
 	}
 	s := ex.idle[len(ex.idle)-1]
@@ -136,7 +149,7 @@ func (ex *executor) wakeOne() {
 
 // unrest takes the i-th slot off the idle list. The caller holds mu.
 func (ex *executor) unrest(i int) {
-	ex.idle[i].status.Store(slotRunning)
+	ex.idle[i].turnTo(slotRunning)
 	ex.idle = slices.Delete(ex.idle, i, i+1)
 	ex.nIdle.Store(int32(len(ex.idle)))
 	ex.dog.busy()
@@ -145,9 +158,9 @@ func (ex *executor) unrest(i int) {
 // rouse wakes the reserved slot's worker if it rests.
 func (ex *executor) rouse(s *slot) {
 	ex.mu.Lock()
-	resting := s.status.Load() == slotIdle
+	resting := s.state() == slotIdle
 	if resting {
-		s.status.Store(slotRunning)
+		s.turnTo(slotRunning)
 		ex.dog.busy()
 	}
 	ex.mu.Unlock()
@@ -176,14 +189,82 @@ func (s *slot) find() *cell {
 		if a != nil {
 			return a
 		}
-		if s.linger() {
+		if s.doze() {
+			woken = s.rose()
+			if a := s.given; a != nil {
+				s.given = nil
+				return a
+			}
 			continue
 		}
 		if !ex.rest(s) {
 			ex.gone(false)
 			return nil
 		}
-		woken = s != ex.reserved
+		woken = s.rose()
+	}
+}
+
+// rose notes that the worker is up again, and reports whether it was woken from a rest by wakeOne.
+func (s *slot) rose() bool {
+	s.lastNow, s.goNow, s.pollNow, s.turnNow = 0, 0, 0, 0
+	if !s.bedded {
+		return false
+	}
+	s.bedded = false
+	s.look()
+	return s != s.ex.reserved
+}
+
+// doze waits a moment for work, and returns false if the worker should go to rest properly. Going to rest and being woken
+// from it takes the executor's lock, publishes the counters and scans queues; whoever was just answered often asks again at once.
+// So one worker at a time may wait for that without ado: whoever brings work takes the slot out of ex.dozer and hands it over.
+// The watchdog, and whoever wants to know that nothing runs, puts it to bed.
+func (s *slot) doze() bool {
+	ex := s.ex
+	if s.special || !ex.dozer.CompareAndSwap(nil, s) {
+		return false
+	}
+	if stay := ex.awaited.Load() || ex.closing.Load() || ex.surplus.Load(); stay || ex.anyWork(s) {
+		if ex.dozer.CompareAndSwap(s, nil) {
+			return !stay
+		}
+	}
+	<-s.wake
+	return true
+}
+
+// toBed lets the worker that dozes rest, without waking it.
+func (ex *executor) toBed() {
+	s := ex.dozing()
+	if s == nil {
+		return
+	}
+	ex.mu.Lock()
+	if ex.closing.Load() {
+		ex.mu.Unlock()
+		s.wake <- struct{}{}
+		return
+	}
+	ex.lieDown(s)
+	ex.mu.Unlock()
+	if ex.anyWork(s) && ex.stopResting(s) {
+		s.bedded = false
+		s.wake <- struct{}{}
+		return
+	}
+	ex.checkQuiet()
+}
+
+// lieDown puts the slot, which the caller has, among those that rest. The caller holds mu.
+func (ex *executor) lieDown(s *slot) {
+	s.tally.parks++
+	s.flush()
+	s.bedded = true
+	s.turnTo(slotIdle)
+	if s != ex.reserved {
+		ex.idle = append(ex.idle, s)
+		ex.nIdle.Store(int32(len(ex.idle)))
 	}
 }
 
@@ -219,24 +300,9 @@ func (ex *executor) anyWork(s *slot) bool {
 			if v.hasWork() {
 				return true
 			}
-		case v.status.Load()&slotMask == slotIdle:
+		case v.state() == slotIdle:
 			// it looked for itself
-		case v.ringHasWork(), v.lifo.Load() != nil && v.stalled():
-			return true
-		}
-	}
-	return false
-}
-
-// linger lets other goroutines run before the worker goes to rest, and reports whether one of them brought work: whoever was
-// just answered often asks again, and need not wake anybody then.
-func (s *slot) linger() bool {
-	if s.ex.seeded != nil || s == s.ex.reserved {
-		return false
-	}
-	for range lingers {
-		runtime.Gosched()
-		if s.ex.anyWork(s) {
+		case v.ringLen() > 0, v.lifo.Load() != nil && v.stalled():
 			return true
 		}
 	}
@@ -246,29 +312,25 @@ func (s *slot) linger() bool {
 // rest parks the slot's worker until it is woken. False means that the worker should go: the System closes, or there are
 // more slots than workers again.
 func (ex *executor) rest(s *slot) bool {
-	s.tally.parks++
-	s.flush()
+	if s.state() == slotStuck {
+		ex.recovered(s)
+	}
 	ex.timers.poll(s, ex.now())
 	ex.mu.Lock()
-	if ex.closing || ex.retires(s) {
+	if ex.closing.Load() || ex.retires(s) {
+		s.flush()
 		ex.leave(s)
 		ex.mu.Unlock()
 		return false
 	}
-	s.status.Store(slotIdle)
-	if s != ex.reserved {
-		ex.idle = append(ex.idle, s)
-		ex.nIdle.Store(int32(len(ex.idle)))
-	}
+	ex.lieDown(s)
 	ex.mu.Unlock()
 	if ex.anyWork(s) && ex.stopResting(s) {
+		s.bedded = false
 		return true
 	}
 	ex.checkQuiet()
 	<-s.wake
-	s.lastNow = ex.now()
-	s.goNow, s.pollNow, s.turnNow = s.lastNow, s.lastNow, s.lastNow
-	s.beat.Store(int64(s.lastNow))
 	return true
 }
 
@@ -277,7 +339,11 @@ func (ex *executor) stopResting(s *slot) bool {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
 	if s == ex.reserved {
-		return s.status.CompareAndSwap(slotIdle, slotRunning)
+		if s.state() != slotIdle {
+			return false
+		}
+		s.turnTo(slotRunning)
+		return true
 	}
 	i := slices.Index(ex.idle, s)
 	if i < 0 {
@@ -322,7 +388,7 @@ func (ex *executor) leave(s *slot) {
 	}
 	s.resting = nil
 	s.lung.close()
-	if s == ex.reserved || ex.closing {
+	if s == ex.reserved || ex.closing.Load() {
 		return // its counters are still read where they are
 	}
 	if a := s.lifo.Swap(nil); a != nil {
@@ -370,7 +436,7 @@ func (ex *executor) isQuiet() bool {
 	if len(ex.idle) != ex.live || ex.nBlocked.Load() != 0 || uint32(ex.moving.Load()) != 0 {
 		return false
 	}
-	if ex.reserved.status.Load() != slotIdle || ex.system.n.Load() != 0 || ex.shared.n.Load() != 0 {
+	if ex.reserved.state() != slotIdle || ex.system.n.Load() != 0 || ex.shared.n.Load() != 0 {
 		return false
 	}
 	if ex.seeded != nil && ex.seeded.hasWork() {
@@ -384,31 +450,25 @@ func (ex *executor) isQuiet() bool {
 	return true
 }
 
-func (s *slot) ringHasWork() bool {
-	for i := range s.ring {
-		if s.ring[i].Load() != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // close ends all workers and disposes of all resting carriers. No actor is left by then.
 func (ex *executor) close() {
 	ex.mu.Lock()
-	if ex.closing {
+	if ex.closing.Load() {
 		ex.mu.Unlock()
 		ex.wg.Wait()
 		return
 	}
-	ex.closing = true
-	idle := ex.idle
+	ex.closing.Store(true)
+	idle := slices.Clone(ex.idle)
 	ex.idle = nil
 	ex.nIdle.Store(0)
-	if ex.reserved.status.Load() == slotIdle {
-		idle = append(slices.Clone(idle), ex.reserved)
+	if ex.reserved.state() == slotIdle {
+		idle = append(idle, ex.reserved)
 	}
 	ex.mu.Unlock()
+	if s := ex.dozing(); s != nil {
+		idle = append(idle, s)
+	}
 	for _, s := range idle {
 		s.wake <- struct{}{}
 	}

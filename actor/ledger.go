@@ -58,9 +58,10 @@ func (sys *System) Ledger() Ledger {
 
 func (sys *System) readLedger() Ledger {
 	ex := sys.ex
+	ex.toBed()
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	exact := ex.isQuiet() || ex.closing && sys.living.Load() == 0
+	exact := ex.isQuiet() || ex.closing.Load() && sys.living.Load() == 0
 	t := sys.count()
 	l := Ledger{Sent: t.sent, Handled: t.handled, Dropped: t.dropped, Returned: t.returned, ByReason: map[DeadReason]uint64{}, Exact: exact}
 	for i, n := range t.dead {

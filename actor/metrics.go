@@ -124,21 +124,16 @@ func (r *reading) countSlots(ex *executor) {
 	r.spare = max(ex.live-ex.workers, 0)
 	r.runnable += ex.shared.n.Load() + ex.system.n.Load()
 	r.running = int64(ex.live - r.slots[slotIdle])
-	if ex.reserved.status.Load()&slotMask != slotIdle {
+	if ex.reserved.state() != slotIdle {
 		r.running++
 	}
 }
 
 // queued counts the actors in the slot's own queues.
 func (s *slot) queued() int64 {
-	n := int64(0)
+	n := int64(s.ringLen())
 	if s.lifo.Load() != nil {
 		n++
-	}
-	for i := range s.ring {
-		if s.ring[i].Load() != nil {
-			n++
-		}
 	}
 	return n
 }

@@ -33,10 +33,12 @@ func noMessage(m any) bool {
 	return m == nil || (*[2]unsafe.Pointer)(unsafe.Pointer(&m))[1] == nil
 }
 
-// outsider is what a goroutine outside of actors sends with.
+// outsider is what a goroutine outside of actors sends and calls with. They belong to one executor, so that the call's channel
+// stays in its synctest bubble.
 type outsider struct {
 	cache mailbox.Cache[envelope]
 	n     uint32
+	call  call
 }
 
 // send puts env into r's mailbox on behalf of whoever ctx is.
@@ -65,6 +67,9 @@ func (sys *System) sendFromActor(ctx *Context, c *carrier, r AnyRef, env envelop
 		return ErrStopped
 	}
 	if s.tally.sent&63 == 0 && env.call == nil {
+		if s.lastNow == 0 {
+			s.look()
+		}
 		env.meta |= uint64(s.ex.stamp(s.lastNow))
 	}
 	if a.flags.Load()&flagQueue != 0 {
@@ -108,6 +113,12 @@ func (s *slot) lookFromSend(c *carrier, r AnyRef) {
 }
 
 func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) error {
+	out := sys.ex.outsiders.Get().(*outsider)
+	defer sys.ex.outsiders.Put(out)
+	return sys.sendBy(ctx, out, r, env)
+}
+
+func (sys *System) sendBy(ctx context.Context, out *outsider, r AnyRef, env envelope) error {
 	a := r.cell()
 	if a == nil {
 		sys.outside.returned.Add(1)
@@ -120,7 +131,6 @@ func (sys *System) sendFromOutside(ctx context.Context, r AnyRef, env envelope) 
 	if a.flags.Load()&flagQueue != 0 {
 		return sys.sendToQueue(ctx, nil, a, env)
 	}
-	out := sys.ex.caches.Get().(*outsider)
 	if out.n++; out.n&63 == 0 && env.call == nil {
 		env.meta |= uint64(sys.ex.stamp(sys.ex.now()))
 	}
@@ -133,9 +143,7 @@ func (sys *System) pushOutside(a *cell, out *outsider, env envelope) error {
 	sys.ex.departs()
 	defer sys.ex.arrived()
 	sys.outside.sent.Add(1)
-	outcome := a.box.Push(&out.cache, env)
-	sys.ex.caches.Put(out)
-	switch outcome {
+	switch a.box.Push(&out.cache, env) {
 	case mailbox.Closed:
 		sys.outside.sent.Add(^uint64(0))
 		sys.outside.returned.Add(1)
@@ -160,7 +168,9 @@ func (sys *System) postEnvelope(s *slot, a *cell, env envelope) error {
 		return sys.sendToQueue(nil, s, a, env)
 	}
 	if s == nil {
-		return sys.pushOutside(a, sys.ex.caches.Get().(*outsider), env)
+		out := sys.ex.outsiders.Get().(*outsider)
+		defer sys.ex.outsiders.Put(out)
+		return sys.pushOutside(a, out, env)
 	}
 	switch a.box.Push(&s.cache, env) {
 	case mailbox.Wake:

@@ -25,11 +25,13 @@ type slot struct {
 	ex      *executor
 	special bool // serves system actors only, or draws by seed: what it makes runnable goes to a shared queue
 	wake    chan struct{}
-
-	lifo atomic.Pointer[cell]            // stealable
-	ring [ringCells]atomic.Pointer[cell] // stealable entry by entry; nil is free
-	head uint32
-	tail uint32
+	given   *cell                           // what whoever woke a worker that dozed wants it to run
+	bedded  bool                            // the worker rests: set by whoever let it
+	lifo    atomic.Pointer[cell]            // stealable
+	ring    [ringCells]atomic.Pointer[cell] // stealable entry by entry; nil is free
+	some    atomic.Bool                     // something may be in ring: nobody need look otherwise
+	head    uint32
+	tail    uint32
 
 	cache   mailbox.Cache[envelope]
 	resting []*carrier
@@ -38,7 +40,7 @@ type slot struct {
 	lifos   int
 	left    int // messages until the next look at the clock
 	every   int
-	lastNow time.Duration
+	lastNow time.Duration // 0: not known since the worker dozed
 	goNow   time.Duration // when the worker last let other goroutines run
 	pollNow time.Duration
 	turnNow time.Duration // a bound from below on when the current turn began
@@ -60,6 +62,12 @@ const (
 	slotStuck        // the watchdog has started a spare for it
 	slotMask  uint64 = 3
 )
+
+// state is the low part of status.
+func (s *slot) state() uint64 { return s.status.Load() & slotMask }
+
+// turnTo sets the state and counts. Only for who holds the slot, or the executor's lock where it rests.
+func (s *slot) turnTo(state uint64) { s.status.Store(s.status.Load()&^slotMask + slotMask + 1 | state) }
 
 // push makes a runnable. The caller holds the slot.
 func (s *slot) push(a *cell) {
@@ -89,9 +97,17 @@ func (s *slot) pushRing(a *cell) {
 	if e := &s.ring[s.tail%ringCells]; s.tail-s.head < ringCells && e.Load() == nil {
 		s.tail++
 		e.Store(a)
+		s.note()
 		return
 	}
 	s.overflow(a)
+}
+
+// note has others look into the ring. Only for who holds the slot, as popRing, which takes it back.
+func (s *slot) note() {
+	if !s.some.Load() {
+		s.some.Store(true)
+	}
 }
 
 // overflow moves half of the ring, and a, to the shared queue.
@@ -116,6 +132,9 @@ func (s *slot) popRing() *cell {
 		if a := e.Swap(nil); a != nil {
 			return a
 		}
+	}
+	if s.some.Load() {
+		s.some.Store(false)
 	}
 	return nil
 }
@@ -151,11 +170,14 @@ func (s *slot) local() *cell {
 // steal takes half of another slot's ring, or what lies in its LIFO place when that slot makes no progress.
 func (s *slot) steal() *cell {
 	slots := s.ex.all()
+	if int(s.ex.nIdle.Load())+1 >= len(slots) {
+		return nil // all others rest
+	}
 	s.rng = s.rng*1664525 + 1013904223
 	start := int(s.rng>>16) % len(slots)
 	for i := range slots {
 		v := slots[(start+i)%len(slots)]
-		if v == s || v.status.Load()&slotMask == slotIdle {
+		if v == s || v.state() == slotIdle {
 			continue
 		}
 		if a := s.stealFrom(v); a != nil {
@@ -168,13 +190,7 @@ func (s *slot) steal() *cell {
 
 func (s *slot) stealFrom(v *slot) *cell {
 	var first *cell
-	found := 0
-	for i := range v.ring {
-		if v.ring[i].Load() != nil {
-			found++
-		}
-	}
-	take := (found + 1) / 2
+	take := (v.ringLen() + 1) / 2
 	for i := 0; i < ringCells && take > 0; i++ {
 		if v.ring[i].Load() == nil {
 			continue
@@ -198,21 +214,24 @@ func (s *slot) stealFrom(v *slot) *cell {
 
 // stalled reports whether the slot does not look like picking its next actor soon.
 func (s *slot) stalled() bool {
-	st := s.status.Load() & slotMask
-	return st != slotRunning || s.ex.now()-time.Duration(s.beat.Load()) > 2*turnSlice
+	return s.state() != slotRunning || s.ex.now()-time.Duration(s.beat.Load()) > 2*turnSlice
 }
 
 // hasWork reports whether something waits in the slot's own queues. Any goroutine may ask.
-func (s *slot) hasWork() bool {
-	if s.lifo.Load() != nil {
-		return true
+func (s *slot) hasWork() bool { return s.lifo.Load() != nil || s.ringLen() > 0 }
+
+// ringLen counts what is in the ring. Any goroutine may ask.
+func (s *slot) ringLen() int {
+	if !s.some.Load() {
+		return 0
 	}
+	n := 0
 	for i := range s.ring {
 		if s.ring[i].Load() != nil {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // spend counts one message or send against the slot's look at the clock.
@@ -226,6 +245,8 @@ func (s *slot) spend() {
 func (s *slot) look() {
 	now := s.ex.now()
 	switch d := now - s.lastNow; {
+	case s.lastNow == 0:
+		s.goNow, s.pollNow, s.turnNow = now, now, now // first look after a doze
 	case d < goSlice/4 && s.every < maxEvery:
 		s.every *= 2
 	case d > goSlice/2 && s.every > 1:
@@ -239,7 +260,7 @@ func (s *slot) look() {
 	s.beat.Store(int64(now))
 	if s.hurry.Load() {
 		s.hurry.Store(false)
-		if s.status.Load()&slotMask == slotStuck {
+		if s.state() == slotStuck {
 			s.confess()
 		}
 	}
@@ -316,6 +337,7 @@ func (q *sharedQueue) pop(s *slot) *cell {
 		}
 		s.tail++
 		e.Store(q.list.pop())
+		s.note()
 	}
 	q.n.Store(int64(q.list.n))
 	q.mu.Unlock()

@@ -73,7 +73,6 @@ type System struct {
 	retired published // what slots did that are gone
 	dead    deadLetters
 	metrics metrics
-	calls   sync.Pool // of *call, for goroutines; a System's own, so that a synctest bubble keeps its channels to itself
 
 	stopping atomic.Bool
 	closed   atomic.Bool
@@ -186,8 +185,9 @@ func (sys *System) Quiesce(ctx context.Context) error {
 		return errors.New("actor: Quiesce from an actor of the same System would wait for itself")
 	}
 	ex := sys.ex
+	ex.toBed()
 	ex.mu.Lock()
-	if ex.closing || ex.isQuiet() {
+	if ex.closing.Load() || ex.isQuiet() {
 		ex.mu.Unlock()
 		return nil
 	}
@@ -195,6 +195,7 @@ func (sys *System) Quiesce(ctx context.Context) error {
 	ex.quiet = append(ex.quiet, ch)
 	ex.awaited.Store(true)
 	ex.mu.Unlock()
+	ex.toBed()
 	ex.checkQuiet()
 	select {
 	case <-ch:

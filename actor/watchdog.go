@@ -27,6 +27,7 @@ type watchdog struct {
 	capped  bool
 	said    atomic.Int64     // when a stuck behaviour was last logged: at most one a second
 	seen    map[*slot]uint64 // slots found in Block at the last look
+	dozer   *slot            // the slot found dozing at the last look
 	ids     uint32
 }
 
@@ -107,12 +108,17 @@ func (d *watchdog) loop() {
 func (ex *executor) atRest() bool {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	return len(ex.idle) == ex.live && ex.reserved.status.Load() == slotIdle && ex.nBlocked.Load() == 0
+	return len(ex.idle) == ex.live && ex.reserved.state() == slotIdle && ex.nBlocked.Load() == 0
 }
 
 func (d *watchdog) look() {
 	ex := d.ex
 	now := ex.now()
+	dozer := ex.dozer.Load()
+	if dozer != nil && dozer == d.dozer {
+		ex.toBed() // it has dozed, or often, since the last look
+	}
+	d.dozer = dozer
 	slots := append(slices.Clone(ex.all()), ex.reserved)
 	waiting := ex.shared.n.Load() > 0
 	for _, s := range slots {
@@ -128,6 +134,9 @@ func (d *watchdog) look() {
 			}
 		case slotRunning:
 			delete(d.seen, s)
+			if s == dozer {
+				continue
+			}
 			d.runningSlot(s, st, now, waiting)
 		}
 	}
@@ -164,23 +173,27 @@ func (d *watchdog) runningSlot(s *slot, st uint64, now time.Duration, waiting bo
 
 // trip counts s as stuck and starts a spare slot in its place.
 func (d *watchdog) trip(s *slot, age time.Duration) {
-	ex := d.ex
 	d.trips.Add(1)
+	stuck, started := d.startSpare(s)
+	switch {
+	case started:
+		d.ex.sys.log.Debug("a behaviour holds its slot", "slot_for", age, "spare", true)
+	case stuck > d.ex.maxSpare && !d.capped:
+		d.capped = true
+		d.ex.sys.log.Warn("no spare slot left: behaviours that neither wait nor return hold all of them", "stuck", stuck, "max_spare", d.ex.maxSpare)
+	}
+}
+
+func (d *watchdog) startSpare(s *slot) (stuck int, started bool) {
+	ex := d.ex
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	if s == ex.reserved || ex.closing {
-		return
+	if s == ex.reserved || ex.closing.Load() {
+		return 0, false
 	}
 	ex.stuck++
-	if ex.stuck > ex.maxSpare {
-		if !d.capped {
-			d.capped = true
-			ex.sys.log.Warn("no spare slot left: behaviours that neither wait nor return hold all of them", "stuck", ex.stuck, "max_spare", ex.maxSpare)
-		}
-		return
-	}
-	if ex.live-ex.stuck >= ex.workers {
-		return
+	if ex.stuck > ex.maxSpare || ex.live-ex.stuck >= ex.workers {
+		return ex.stuck, false
 	}
 	d.ids++
 	spare := ex.newSlot(d.ids, false)
@@ -189,7 +202,7 @@ func (d *watchdog) trip(s *slot, age time.Duration) {
 	ex.slots.Store(&slots)
 	ex.live++
 	ex.startWorker(spare)
-	ex.sys.log.Debug("a behaviour holds its slot", "slot_for", age, "spare", true)
+	return ex.stuck, true
 }
 
 // recovered takes s out of the stuck ones again.
