@@ -40,9 +40,10 @@ type cell struct {
 
 // Control signals, or'ed into cell.ctl. They are looked at between messages and at each wait.
 const (
-	ctlStop      uint32 = 1 << iota // asked to stop, reason normal or shutdown (cold.stop)
+	ctlStop      uint32 = 1 << iota // asked to stop, for the reason in cold.stop if that is not zero
 	ctlKill                         // ends at the next wait or message
 	ctlInterrupt                    // an error waits in cold.interrupts
+	ctlShutdown                     // with ctlStop: the reason is ReasonShutdown
 
 	ctlTurn = ctlStop | ctlKill // what an idle handler wakes for
 )

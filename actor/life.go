@@ -362,8 +362,8 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
 		mu.Unlock()
 		return
 	}
-	cold := a.coldOf()
-	if cold.dying {
+	cold := a.cold.Load()
+	if cold != nil && cold.dying {
 		mu.Unlock()
 		if bit == ctlKill {
 			sys.stopChildren(s, a, r.id, true)
@@ -371,7 +371,12 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
 		return
 	}
 	if a.ctl.Load()&ctlStop == 0 || bit == ctlKill {
-		cold.stop = why
+		switch { // an orderly stop, the usual one, takes no memory
+		case why.Kind == ReasonShutdown:
+			bit |= ctlShutdown
+		case why.Kind != ReasonNormal:
+			a.coldOf().stop = why
+		}
 	}
 	a.ctl.Or(bit | ctlStop)
 	mu.Unlock()
@@ -403,7 +408,13 @@ func (ctx *Context) stopReason() Reason {
 	mu := ctx.sys.locks.of(ctx.cell.idx)
 	mu.Lock()
 	defer mu.Unlock()
-	return ctx.cell.coldOf().stop
+	switch cold := ctx.cell.cold.Load(); {
+	case cold != nil && cold.stop.Kind != ReasonNormal:
+		return cold.stop
+	case ctx.cell.ctl.Load()&ctlShutdown != 0:
+		return Reason{Kind: ReasonShutdown}
+	}
+	return Reason{}
 }
 
 // signals looks at what overtakes messages, between two of them.
