@@ -7,7 +7,7 @@ import (
 	"github.com/greenroom-go/greenroom/mailbox"
 )
 
-// A cell is an actor at rest: 128 bytes in a slab, no goroutine, no stack.
+// A cell is an actor at rest: 128 bytes in a slab, two cache lines of its own, no goroutine, no stack.
 //
 // Who may touch what: box, ctl, park, gen, ctx and cold are shared. beh, flags and family change under the cell's lock.
 // Everything else belongs to the slot that runs the actor; ownership passes with the actor through the run queues.
@@ -35,7 +35,7 @@ type cell struct {
 
 	patience int32 // how calm it is: see cell.calm; of the slot that runs the actor
 
-	_ [4]byte // two cache lines, and each cell starts one
+	home atomic.Uint32 // number of the slot that sends to it on and on, 0 for none: see slot.goHome
 }
 
 // Control signals, or'ed into cell.ctl. They are looked at between messages and at each wait.

@@ -77,7 +77,7 @@ func newExecutor(sys *System, o SystemOptions) *executor {
 }
 
 func (ex *executor) newSlot(n uint32, special bool) *slot {
-	s := &slot{ex: ex, special: special, wake: make(chan struct{}, 1), every: 1, rng: n*2654435761 + 1}
+	s := &slot{ex: ex, n: n + 1, special: special, wake: make(chan struct{}, 1), every: 1, rng: n*2654435761 + 1}
 	s.cache.Init(&ex.nodes)
 	return s
 }

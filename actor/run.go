@@ -134,7 +134,9 @@ func (c *carrier) messages(ctx *Context, a *cell) {
 		s.spend()
 		if s.lastNow-s.turnNow >= turnSlice || s.ex.seeded != nil {
 			s.turnNow = s.lastNow
-			s.pushBack(a)
+			if !s.goHome(a) {
+				s.pushBack(a)
+			}
 			return
 		}
 	}

@@ -103,6 +103,9 @@ func (s *slot) lookFromSend(c *carrier, r AnyRef) {
 	if s.lastNow-s.turnNow < turnSlice || c.dying {
 		return
 	}
+	if a := r.cell(); a != nil && a.home.Load() != s.n {
+		a.home.Store(s.n)
+	}
 	s.turnNow = s.lastNow
 	c.unname()
 	if s.hasWork() || s.ex.shared.n.Load() > 0 {

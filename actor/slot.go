@@ -23,7 +23,8 @@ const (
 // waits in next(), the carrier that it resumed.
 type slot struct {
 	ex      *executor
-	special bool // serves system actors only, or draws by seed: what it makes runnable goes to a shared queue
+	n       uint32 // from 1
+	special bool   // serves system actors only, or draws by seed: what it makes runnable goes to a shared queue
 	wake    chan struct{}
 	given   *cell                           // what whoever woke a worker that dozed wants it to run
 	bedded  bool                            // the worker rests: set by whoever let it
@@ -91,6 +92,29 @@ func (s *slot) pushBack(a *cell) {
 	if s.every < maxEvery || s.tail-s.head > 2 {
 		s.ex.wakeOne()
 	} // else: an actor or two with cheap messages: moving one to another core would cost more in cache misses than it gains
+}
+
+// goHome makes an actor that gives way in the middle of a flood of cheap messages runnable on the slot that floods it, if that is
+// another one: what two cores would exchange for each message costs more than handling it.
+func (s *slot) goHome(a *cell) bool {
+	home := a.home.Load()
+	if home == 0 || home == s.n || s.every < maxEvery {
+		return false
+	}
+	a.home.Store(0) // it goes once, unless it is flooded on
+	for _, v := range s.ex.all() {
+		if v.n != home {
+			continue
+		}
+		if v.state() != slotRunning || !v.lifo.CompareAndSwap(nil, a) {
+			return false
+		}
+		if v.state() != slotRunning {
+			s.ex.wakeOne() // it may have gone to rest without seeing a
+		}
+		return true
+	}
+	return false
 }
 
 func (s *slot) pushRing(a *cell) {
