@@ -135,11 +135,16 @@ type worker struct {
 	normal bool
 }
 
-func (ex *executor) startWorker(s *slot) { ex.start1(&worker{slot: s}, nil) }
+func newWorker(s *slot) *worker {
+	w := &worker{slot: s, own: new(carrier)}
+	w.own.own, w.own.yield = w, w.own.handOver
+	return w
+}
 
-// start1 starts a worker; c, if not nil, has just switched away on the worker's slot.
-func (ex *executor) start1(w *worker, c *carrier) {
-	w.own = &carrier{own: w}
+func (ex *executor) startWorker(s *slot) { ex.startWith(newWorker(s), nil) }
+
+// startWith starts w; c, if not nil, has just switched away on its slot.
+func (ex *executor) startWith(w *worker, c *carrier) {
 	ex.wg.Add(1)
 	go w.loop(ex, c)
 }
@@ -153,8 +158,6 @@ func (w *worker) loop(ex *executor, c *carrier) {
 			ex.startWorker(w.slot)
 		}
 	}()
-	w.own.g = getg()
-	w.own.yield = w.own.handOver
 	var a *cell
 	if c != nil {
 		a = w.commit(c)
@@ -198,6 +201,9 @@ func (w *worker) run(a *cell) *cell {
 // runHere runs a on the worker's own stack.
 func (w *worker) runHere(a *cell) *cell {
 	c := w.own
+	if c.g == 0 {
+		c.g = getg()
+	}
 	defer func() {
 		if c.lent != nil {
 			c.lent.end(c)
@@ -369,7 +375,7 @@ func (c *carrier) handOver(struct{}) bool {
 	ex.nCarriers.Add(1)
 	s := w.slot
 	w.slot = nil
-	ex.start1(&worker{slot: s}, c)
+	ex.startWith(newWorker(s), c)
 	<-c.lent.resume
 	return true
 }
