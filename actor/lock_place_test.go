@@ -20,6 +20,7 @@ func woken(p *place) bool {
 	}
 }
 
+// LOCK-3: a lock that is granted to one that gives up at that moment goes to the next.
 func TestForgoneLockGoesOn(t *testing.T) {
 	var l lockCore
 	l.give(fakeRef(1), 1)
@@ -53,6 +54,7 @@ func TestGrantedWaiterWaitsForNobody(t *testing.T) {
 	}
 }
 
+// SEMA-3: so does a permit.
 func TestForgonePermitGoesOn(t *testing.T) {
 	m, err := NewSemaphore(1)
 	if err != nil {
@@ -98,6 +100,7 @@ func signalOne(c *Cond) (first, second *place) {
 	return first, second
 }
 
+// COND-4: so does a signal.
 func TestForgoneSignalGoesOn(t *testing.T) {
 	for _, granted := range []bool{false, true} {
 		var c Cond
@@ -115,6 +118,7 @@ func TestForgoneSignalGoesOn(t *testing.T) {
 	}
 }
 
+// COND-4: a signal for one whose wait ended early meanwhile goes to the next.
 func TestSignalThatComesTooLateGoesOn(t *testing.T) {
 	var c Cond
 	first, second := signalOne(&c)

@@ -63,6 +63,7 @@ func lockers() map[string]actor.Locker {
 	}
 }
 
+// LOCK-1: one actor at a time holds a lock, and what it wrote the next one sees.
 func TestLockExcludes(t *testing.T) {
 	for name, l := range lockers() {
 		t.Run(name, func(t *testing.T) {
@@ -101,6 +102,7 @@ func TestLockExcludes(t *testing.T) {
 	}
 }
 
+// LOCK-2: first come, first served.
 func TestLockIsFirstComeFirstServed(t *testing.T) {
 	for name, l := range lockers() {
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +134,7 @@ func TestLockIsFirstComeFirstServed(t *testing.T) {
 	}
 }
 
+// LOCK-2: an Unlock hands the lock to the oldest waiter; its former owner, and TryLock, come behind those who wait.
 func TestLockIsHandedOverNotBarged(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.Mutex
@@ -166,6 +169,7 @@ func TestLockIsHandedOverNotBarged(t *testing.T) {
 	}
 }
 
+// LOCK-4: a holder that ends, however it does and however deep it holds the lock, gives it to the next.
 func TestLockOutlivesNoHolder(t *testing.T) {
 	ends := map[string]func(*actor.Context) error{
 		"returns": func(*actor.Context) error { return nil },
@@ -210,6 +214,7 @@ func TestLockOutlivesNoHolder(t *testing.T) {
 	}
 }
 
+// LOCK-3: whoever waits for a lock under a context that ends, or is interrupted, stopped or killed, does not get it.
 func TestLockWaitersGiveUp(t *testing.T) {
 	cases := map[string]struct {
 		wait func(ctx *actor.Context, l *actor.Mutex) error
@@ -275,6 +280,7 @@ func TestLockWaitersGiveUp(t *testing.T) {
 	}
 }
 
+// LOCK-6: only the owner unlocks, waits and signals.
 func TestLockOwnership(t *testing.T) {
 	for name, l := range lockers() {
 		t.Run(name, func(t *testing.T) {
@@ -302,6 +308,7 @@ func TestLockOwnership(t *testing.T) {
 	}
 }
 
+// LOCK-6: goroutines cannot hold a lock, nor use that of an actor.
 func TestLockRefusesGoroutines(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.Mutex
@@ -339,6 +346,7 @@ func TestLockRefusesGoroutines(t *testing.T) {
 	}))
 }
 
+// LOCK-5: a reentrant lock takes as many Unlocks as it took Locks, and only then does another get it.
 func TestReentrantMutexCounts(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.ReentrantMutex
@@ -371,8 +379,9 @@ func TestReentrantMutexCounts(t *testing.T) {
 	ended(t, holder, next)
 }
 
+// LOCK-7: those who wait for a Mutex, a Cond, an Event or a Semaphore hold no slot.
 func TestLockWaitersHoldNoSlot(t *testing.T) {
-	sys := newSystem(t, actor.SystemOptions{Workers: 1})
+	sys := newSystem(t, actor.SystemOptions{Workers: 1, StuckAfter: time.Hour})
 	var m actor.Mutex
 	var c actor.Cond
 	var e, never actor.Event
@@ -402,7 +411,7 @@ func TestLockWaitersHoldNoSlot(t *testing.T) {
 	ended(t, append(refs, holder)...)
 }
 
-// TestLockIsTheActors holds that a lock belongs to the actor, not to the message or the stack that took it.
+// LOCK-6: a lock belongs to the actor, not to the message or the stack that took it.
 func TestLockIsTheActors(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.Mutex
@@ -434,6 +443,7 @@ func TestLockIsTheActors(t *testing.T) {
 	ended(t, next)
 }
 
+// LOCK-1: that holds for actors of several Systems too.
 func TestLockAcrossSystems(t *testing.T) {
 	systems := []*actor.System{newSystem(t), newSystem(t)}
 	var m actor.Mutex
@@ -459,6 +469,7 @@ func TestLockAcrossSystems(t *testing.T) {
 	}
 }
 
+// LOCK-4: what OnExit locks is given back too.
 func TestLockInOnExit(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.Mutex
@@ -480,6 +491,7 @@ func TestLockInOnExit(t *testing.T) {
 	ended(t, run(sys, func(ctx *actor.Context) error { return m.Lock(ctx) }))
 }
 
+// LOCK-10: under Cleanup an actor that was asked to stop still waits for locks and Conds.
 func TestLockInCleanup(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.Mutex
@@ -542,6 +554,7 @@ func isDeadlock(err error, path ...actor.AnyRef) error {
 	return nil
 }
 
+// LOCK-8, SEMA-5: an actor that would wait for itself is told so.
 func TestLockDeadlockWithItself(t *testing.T) {
 	sys := newSystem(t)
 	ended(t, run(sys, func(ctx *actor.Context) error {
@@ -556,6 +569,7 @@ func TestLockDeadlockWithItself(t *testing.T) {
 	}))
 }
 
+// LOCK-8: a cycle of two locks is found, and named from the one that closes it.
 func TestLockDeadlockOfTwoLocks(t *testing.T) {
 	sys := newSystem(t)
 	var m, n actor.Mutex
@@ -577,7 +591,7 @@ func TestLockDeadlockOfTwoLocks(t *testing.T) {
 	ended(t, first, second)
 }
 
-// TestLockDeadlockAtOnce closes the cycle from all sides at the same time: somebody must see it.
+// LOCK-8: a cycle that is closed from all sides at the same time is seen by somebody.
 func TestLockDeadlockAtOnce(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 4})
 	const rounds, actors = 200, 3
@@ -612,7 +626,7 @@ func TestLockDeadlockAtOnce(t *testing.T) {
 	}
 }
 
-// TestLockNoFalseDeadlock locks in order, so that there is never a cycle, while owners come and go.
+// LOCK-9: actors that lock in order never make a cycle, and none is reported while owners come and go.
 func TestLockNoFalseDeadlock(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 4})
 	var locks [5]actor.Mutex
@@ -644,8 +658,8 @@ func TestLockNoFalseDeadlock(t *testing.T) {
 	ended(t, refs...)
 }
 
-// TestLockDeadlockFollowsTheOwner holds that a waiter waits for whoever owns the lock by now: no cycle is seen through a
-// former owner, and one through the new owner is.
+// LOCK-8, LOCK-9: a waiter waits for whoever owns the lock by now: no cycle is seen through a former owner, and one through the new
+// owner is.
 func TestLockDeadlockFollowsTheOwner(t *testing.T) {
 	sys := newSystem(t)
 	var m actor.Mutex
@@ -683,6 +697,7 @@ func TestLockDeadlockFollowsTheOwner(t *testing.T) {
 	ended(t, owner, former)
 }
 
+// LOCK-8: a cycle through a lock and a call is found.
 func TestLockDeadlockThroughACall(t *testing.T) {
 	for name, l := range lockers() {
 		t.Run(name, func(t *testing.T) {
@@ -707,6 +722,7 @@ func TestLockDeadlockThroughACall(t *testing.T) {
 	}
 }
 
+// COND-2: if the owner of the lock waits for the actor in Wait, that one is told, and goes on without the lock.
 func TestLockDeadlockOnTheWayBackFromCond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := newSystem(t)
@@ -746,6 +762,7 @@ func TestLockDeadlockOnTheWayBackFromCond(t *testing.T) {
 	})
 }
 
+// COND-1: Wait returns with the lock held, as deep as before, also after a timeout, an interrupt or a request to stop.
 func TestCondReacquires(t *testing.T) {
 	cases := map[string]struct {
 		end  func(r actor.AnyRef)
@@ -801,6 +818,7 @@ func TestCondReacquires(t *testing.T) {
 	}
 }
 
+// COND-2: an actor that is killed in Wait does not get the lock back.
 func TestCondKilledWaiterDoesNotComeBack(t *testing.T) {
 	sys := newSystem(t)
 	var c actor.Cond
@@ -822,7 +840,7 @@ func TestCondKilledWaiterDoesNotComeBack(t *testing.T) {
 	ended(t, run(sys, func(ctx *actor.Context) error { return errors.Join(c.Lock(ctx), c.Signal(ctx), c.Unlock(ctx)) }))
 }
 
-// TestCondKilledWaiterPassesTheSignalOn kills a waiter between its being signalled and its getting the lock.
+// COND-4: a waiter that is killed between its being signalled and its getting the lock passes the signal on.
 func TestCondKilledWaiterPassesTheSignalOn(t *testing.T) {
 	sys := newSystem(t)
 	var c actor.Cond
@@ -842,6 +860,7 @@ func TestCondKilledWaiterPassesTheSignalOn(t *testing.T) {
 	ended(t, holder, second)
 }
 
+// COND-3: Signal wakes the oldest, Broadcast all, the oldest first.
 func TestCondSignalsTheOldest(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		t.Run(fmt.Sprintf("all=%v", all), func(t *testing.T) {
@@ -879,8 +898,8 @@ func TestCondSignalsTheOldest(t *testing.T) {
 	}
 }
 
-// TestCondLosesNoWakeUp runs a bounded buffer whose waiters time out, are interrupted and are killed all the time: a lost
-// wake-up leaves it stuck.
+// COND-4: a bounded buffer whose waiters time out, are interrupted and are killed all the time never gets stuck, as it would after
+// a wake-up that was lost.
 func TestCondLosesNoWakeUp(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 4})
 	var m actor.Mutex
@@ -960,6 +979,7 @@ func TestCondLosesNoWakeUp(t *testing.T) {
 	ended(t, refs...)
 }
 
+// EVENT-1: Set ends all Waits, also when Clear follows at once, and those to come until Clear.
 func TestEventWakesAll(t *testing.T) {
 	sys := newSystem(t)
 	var e actor.Event
@@ -980,6 +1000,7 @@ func TestEventWakesAll(t *testing.T) {
 	}
 }
 
+// EVENT-2: actors and goroutines wait for an Event, under a context, and anybody sets it.
 func TestEventFromGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := newSystem(t)
@@ -1007,6 +1028,7 @@ func TestEventFromGoroutines(t *testing.T) {
 	})
 }
 
+// SEMA-1: no more permits are held than there are, by actors and goroutines together, and all of them can be.
 func TestSemaphoreBounds(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 4})
 	const permits = 3
@@ -1054,6 +1076,49 @@ func TestSemaphoreBounds(t *testing.T) {
 	}
 }
 
+// SEMA-2: first come, first served, by actors and goroutines alike; a permit is handed over, and TryAcquire does not take it.
+func TestSemaphoreIsFirstComeFirstServed(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		s, err := actor.NewSemaphore(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var order []int
+		var refs []actor.AnyRef
+		for i := range 20 {
+			refs = append(refs, run(sys, func(ctx *actor.Context) error {
+				if err := s.Acquire(ctx); err != nil {
+					return err
+				}
+				order = append(order, i)
+				return errors.Join(ctx.Yield(), s.Release(ctx)) // a barger would come in here
+			}))
+			settled(t, sys)
+		}
+		if err := s.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err = s.Acquire(t.Context()) // behind all of them
+		if !slices.IsSorted(order) || len(order) != len(refs) || err != nil {
+			t.Errorf("order: %v, %v", order, err)
+		}
+		ended(t, refs...)
+		waiter := run(sys, func(ctx *actor.Context) error { return s.Acquire(ctx) })
+		settled(t, sys)
+		if err := s.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := s.TryAcquire(t.Context()); ok && waiter.Alive() || err != nil {
+			t.Errorf("TryAcquire of a permit that was handed over: %v, %v", ok, err)
+		}
+		ended(t, waiter)
+	})
+}
+
+// SEMA-4: the permits of an actor that ends go to those who wait, and then are free.
 func TestSemaphorePermitsOfTheDead(t *testing.T) {
 	sys := newSystem(t)
 	s, _ := actor.NewSemaphore(3)
@@ -1085,7 +1150,7 @@ func TestSemaphorePermitsOfTheDead(t *testing.T) {
 	}
 }
 
-// TestLocksAreNotLost has waiters cancelled, timed out and killed while they are served: in the end all is free.
+// LOCK-3, SEMA-3: waiters are cancelled, timed out and killed while they are served: in the end all is free.
 func TestLocksAreNotLost(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 4})
 	var m actor.Mutex
@@ -1128,6 +1193,7 @@ func TestLocksAreNotLost(t *testing.T) {
 	}))
 }
 
+// SEMA-3: whoever waits for a permit under a context that ends does not get one.
 func TestSemaphoreWaitersGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := newSystem(t)

@@ -93,7 +93,7 @@ func TestMetricsLint(t *testing.T) {
 // unhurried keeps the watchdog from starting spare slots where a busy machine is slow.
 var unhurried = actor.SystemOptions{Workers: 2, StuckAfter: time.Hour}
 
-// TestMetricsAgreeWithLedger runs a little of everything and reads the metrics at rest.
+// METER-1: a little of everything runs, and at rest the metrics say what happened, as the ledger does.
 func TestMetricsAgreeWithLedger(t *testing.T) {
 	sys := newSystem(t, unhurried)
 	bg := context.Background()
@@ -155,7 +155,7 @@ func TestMetricsAgreeWithLedger(t *testing.T) {
 	}
 }
 
-// TestMetricsHistograms: each take of a mailbox is counted, and one message in 64 has its latency measured.
+// METER-6: each take of a mailbox is counted, and one message in 64 has its latency measured.
 func TestMetricsHistograms(t *testing.T) {
 	sys := newSystem(t, unhurried)
 	const n = 6400
@@ -185,7 +185,7 @@ func TestMetricsHistograms(t *testing.T) {
 	}
 }
 
-// TestMetricsOfBusySlots: what holds a slot shows in its state, and in that of the actor.
+// METER-7: what holds a slot shows in its state, and in that of the actor.
 func TestMetricsOfBusySlots(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 1})
 	var spin atomic.Bool
@@ -223,7 +223,7 @@ func TestMetricsOfBusySlots(t *testing.T) {
 	})
 }
 
-// TestMetricsOfTwoSystems: they share a registry, told apart by their names, which must differ and be text.
+// METER-5: two Systems share a registry, told apart by their names, which must differ and be text.
 func TestMetricsOfTwoSystems(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	shop, unnamed := newSystem(t, actor.SystemOptions{Name: "shop"}), newSystem(t)
@@ -255,8 +255,8 @@ func TestMetricsOfTwoSystems(t *testing.T) {
 	}
 }
 
-// TestMetricsUnderLoad scrapes while actors work, block, fail, come and go, and while the System stops: no scrape fails,
-// no counter goes down, no gauge is negative.
+// METER-2: actors work, block, fail, come and go, and the System stops: meanwhile no scrape fails, no counter goes down, no gauge
+// is negative.
 func TestMetricsUnderLoad(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 2, StuckAfter: time.Millisecond, Grace: 10 * time.Second})
 	const rounds = 300
@@ -335,7 +335,7 @@ func watchCounters(t *testing.T, reg prometheus.Gatherer, done <-chan struct{}) 
 	}
 }
 
-// TestMetricsOfClosedSystem: a System that has ended keeps its counters and has nothing else left.
+// METER-3: a System that has ended keeps its counters and has nothing else left.
 func TestMetricsOfClosedSystem(t *testing.T) {
 	sys := newSystem(t)
 	sleeper := actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*num]) error { return ctx.Sleep(time.Hour) })
@@ -366,7 +366,7 @@ func TestMetricsOfSeededSystem(t *testing.T) {
 	scrapeOf(t, sys).want(t, scrape{"workers": 1, "messages_handled_total": 1, "actors idle": 1, "actors_runnable": 0, "mailbox_depth_count": 1})
 }
 
-// TestMetricsCost: a scrape of many actors costs what one of few does.
+// METER-4: a scrape of many actors costs what one of few does.
 func TestMetricsCost(t *testing.T) {
 	allocs := func(actors int) float64 {
 		sys := newSystem(t, actor.SystemOptions{Workers: 2})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -51,6 +52,7 @@ func TestPoolOptions(t *testing.T) {
 	}
 }
 
+// POOL-3: a Future brings the value, the error, the panic or the Goexit of its job, and the worker lives on.
 func TestPoolResults(t *testing.T) {
 	p := newPool(t, actor.PoolOptions{Workers: 2})
 	for _, c := range []struct {
@@ -79,7 +81,7 @@ func TestPoolResults(t *testing.T) {
 	}
 }
 
-// Ten actors on one slot wait for jobs that need each other: an actor that waits holds no slot.
+// POOL-4: ten actors on one slot wait for jobs that need each other: an actor that waits holds no slot.
 func TestPoolActorsWaitWithoutASlot(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 1, StuckAfter: time.Hour})
 	p := newPool(t, actor.PoolOptions{Workers: 10})
@@ -128,6 +130,7 @@ func full(t *testing.T, p *actor.Pool, workers, queue int) (release chan struct{
 	return release, futures
 }
 
+// POOL-1: a full pool refuses TrySubmit and has Submit wait, and a wait that is given up leaves nothing behind.
 func TestPoolIsBounded(t *testing.T) {
 	for _, queue := range []int{-1, 3} {
 		p := newPool(t, actor.PoolOptions{Workers: 2, Queue: queue})
@@ -176,6 +179,7 @@ func waiting(p *actor.Pool, n int) {
 	}
 }
 
+// POOL-4: an actor that waits for a place holds no slot, and can be killed there.
 func TestPoolActorWaitsForAPlace(t *testing.T) {
 	sys := newSystem(t)
 	p := newPool(t, actor.PoolOptions{Workers: 1, Queue: -1})
@@ -200,6 +204,67 @@ func TestPoolActorWaitsForAPlace(t *testing.T) {
 	}
 }
 
+// POOL-2: jobs start in the order in which they were submitted, and whoever waits longest for a place gets the first one.
+func TestPoolIsFirstComeFirstServed(t *testing.T) {
+	p := newPool(t, actor.PoolOptions{Workers: 1, Queue: 5})
+	step := make(chan struct{})
+	var order []int // by the one worker
+	job := func(i int) func(context.Context) (int, error) {
+		return func(context.Context) (int, error) {
+			<-step
+			order = append(order, i)
+			return i, nil
+		}
+	}
+	for i := range 6 {
+		must[int](t)(actor.TrySubmit(t.Context(), p, job(i)))
+	}
+	admitted := make(chan int)
+	for i := range 5 {
+		go func() {
+			if _, err := actor.Submit(context.Background(), p, job(6+i)); err != nil {
+				t.Error(err)
+			}
+			admitted <- 6 + i
+		}()
+		waiting(p, i+1)
+	}
+	for i := range 5 {
+		step <- struct{}{}
+		if got := <-admitted; got != 6+i {
+			t.Errorf("place %d went to job %d", i, got)
+		}
+	}
+	close(step)
+	if err := p.Close(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if len(order) != 11 || !slices.IsSorted(order) {
+		t.Errorf("order: %v", order)
+	}
+}
+
+// POOL-8: a Pool that has nothing to do has no goroutine, before it is closed too.
+func TestIdlePoolHasNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, actor.PoolOptions{Workers: 3})
+		for range 2 {
+			release, futures := full(t, p, 3, 2)
+			close(release)
+			for _, f := range futures {
+				if _, err := f.Wait(bounded(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			if s := p.Stats(); s.Workers != 0 || s.Running != 0 {
+				t.Errorf("at rest: %+v", s)
+			}
+		}
+	})
+}
+
+// POOL-5: a job that is cancelled before its turn never runs.
 func TestPoolCancelledJobNeverRuns(t *testing.T) {
 	p := newPool(t, actor.PoolOptions{Workers: 1, Queue: 2})
 	release, _ := full(t, p, 1, 0)
@@ -222,6 +287,7 @@ func TestPoolCancelledJobNeverRuns(t *testing.T) {
 	}
 }
 
+// POOL-6: a job's context ends with the actor that submitted it, and does not pass for that actor's.
 func TestPoolJobEndsWithItsActor(t *testing.T) {
 	sys := newSystem(t)
 	p := newPool(t, actor.PoolOptions{})
@@ -252,6 +318,7 @@ func TestPoolJobEndsWithItsActor(t *testing.T) {
 	}
 }
 
+// POOL-7: a Close whose context ends drops what is queued, cancels what runs and refuses the rest; a second one waits on.
 func TestPoolClose(t *testing.T) {
 	p := newPool(t, actor.PoolOptions{Workers: 1, Queue: 1})
 	heeds := make(chan struct{})
@@ -287,6 +354,7 @@ func TestPoolClose(t *testing.T) {
 	}
 }
 
+// POOL-7: a Close that may wait has the queue run out.
 func TestPoolCloseRunsTheQueueOut(t *testing.T) {
 	p := newPool(t, actor.PoolOptions{Workers: 2, Queue: 50})
 	release, futures := full(t, p, 2, 50)
@@ -303,6 +371,7 @@ func TestPoolCloseRunsTheQueueOut(t *testing.T) {
 	}
 }
 
+// POOL-7: a job cannot close its own pool.
 func TestPoolCloseFromItsOwnJob(t *testing.T) {
 	p := newPool(t, actor.PoolOptions{})
 	f := must[int](t)(actor.Submit(context.Background(), p, func(ctx context.Context) (int, error) { return 0, p.Close(ctx) }))
@@ -311,7 +380,7 @@ func TestPoolCloseFromItsOwnJob(t *testing.T) {
 	}
 }
 
-// Never more jobs at once than workers, every accepted one ends, and an idle pool has no worker.
+// POOL-1: never more jobs at once than workers, every accepted one ends, and an idle pool has no worker.
 func TestPoolHammer(t *testing.T) {
 	p := newPool(t, actor.PoolOptions{Workers: 3, Queue: 5})
 	var at, most, ran atomic.Int32

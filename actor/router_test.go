@@ -114,6 +114,72 @@ func TestRouterStrategies(t *testing.T) {
 	}
 }
 
+// ROUTE-1: a round robin goes from one routee to the next, in the order of Refs, whoever sends.
+func TestRouterTakesTurns(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, _ *num) error {
+			return ctx.Reply(&num{Value: int64(ctx.Self().ID())})
+		}), actor.RouterOptions[*num]{Size: 5})
+		refs := r.Refs()
+		last := -1
+		for i := range 50 {
+			got, err := actor.CallVia[*num](bounded(t), r, &num{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := slices.IndexFunc(refs, func(ref actor.AnyRef) bool { return ref.ID() == uint64(got.Value) })
+			if at < 0 || last >= 0 && at != (last+1)%len(refs) {
+				t.Fatalf("call %d went to routee %d after %d", i, at, last)
+			}
+			last = at
+		}
+	})
+}
+
+// ROUTE-2: with Hash a key has one routee, whoever sends it, until Resize gives it to another; only Resize does.
+func TestRouterKeepsAKeyTogether(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, _ *num) error {
+			return ctx.Reply(&num{Value: int64(ctx.Self().ID())})
+		}), actor.RouterOptions[*num]{Size: 7, Strategy: actor.Hash, Key: byValue})
+		owner := func(ctx context.Context, key, round int64) (int64, error) {
+			got, err := actor.CallVia[*num](ctx, r, &num{Value: key + 100*round})
+			return got.GetValue(), err
+		}
+		var owners [100]int64
+		used := map[int64]bool{}
+		for key := range owners {
+			id, err := owner(bounded(t), int64(key), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			owners[key] = id
+			used[id] = true
+		}
+		if len(used) != 7 {
+			t.Errorf("100 keys went to %d of 7 routees", len(used))
+		}
+		check := func(ctx context.Context) error {
+			for round := range int64(3) {
+				for key, want := range owners {
+					if id, err := owner(ctx, int64(key), round); id != want || err != nil {
+						return fmt.Errorf("key %d went to %x and then to %x: %w", key, want, id, err)
+					}
+				}
+			}
+			return nil
+		}
+		inside := start(sys, func(ctx *actor.Context) error { return check(ctx) })
+		if err := check(bounded(t)); err != nil {
+			t.Error(err)
+		}
+		if _, err := inside.Wait(bounded(t)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// ROUTE-3: Broadcast delivers to each routee there is, says to how many, and takes no calls.
 func TestRouterBroadcast(t *testing.T) {
 	sys := newSystem(t)
 	var mu sync.Mutex
@@ -149,7 +215,7 @@ func TestRouterBroadcast(t *testing.T) {
 	}
 }
 
-// A routee that does not get on gets no more work; one that panicked does not keep its load.
+// ROUTE-4: a routee that does not get on gets no more work; one that panicked does not keep its load.
 func TestRouterLeastLoaded(t *testing.T) {
 	sys := newSystem(t)
 	release := make(chan struct{})
@@ -222,8 +288,8 @@ func (o *orders) handle(m *num) {
 	o.inside[key].Add(-1)
 }
 
-// TestRouterKeepsOrderAcrossResize sends from goroutines and actors, in calls and sends, while the router is resized all the
-// time: nothing is lost, nothing is handled twice or out of order.
+// ROUTE-5, ROUTE-6: goroutines and actors send and call while the router is resized all the time: nothing is lost, nothing is
+// handled twice or out of order.
 func TestRouterKeepsOrderAcrossResize(t *testing.T) {
 	for _, kind := range []string{"handler", "yielding handler", "routine"} {
 		t.Run(kind, func(t *testing.T) {
@@ -323,7 +389,7 @@ func TestRouterKeepsOrderAcrossResize(t *testing.T) {
 	}
 }
 
-// What is held back for a moved key is handled only when the old routee is done, and is not lost if the new one ends.
+// ROUTE-5: what is held back for a moved key is handled only when the old routee is done, and is not lost if the new one ends.
 func TestRouterHoldsBackMovedKeys(t *testing.T) {
 	sys := newSystem(t)
 	release, busy := make(chan struct{}), make(chan struct{}, 100)
@@ -385,6 +451,7 @@ func TestRouterHoldsBackMovedKeys(t *testing.T) {
 	}
 }
 
+// ROUTE-7: a routee that ends is replaced; what it had in hand and in its mailbox becomes dead letters.
 func TestRouterReplacesRouteesThatEnd(t *testing.T) {
 	sys := newSystem(t)
 	release, busy := make(chan struct{}), make(chan struct{})
@@ -426,7 +493,7 @@ func TestRouterReplacesRouteesThatEnd(t *testing.T) {
 	}
 }
 
-// Routees crash under load while the router is resized; what is not a dead letter is handled, and Resize still completes.
+// ROUTE-7: routees crash under load while the router is resized; what is not a dead letter is handled, and Resize still completes.
 func TestRouterCrashesWhileResizing(t *testing.T) {
 	sys := newSystem(t)
 	var handled atomic.Int64
@@ -463,6 +530,7 @@ func TestRouterCrashesWhileResizing(t *testing.T) {
 	}
 }
 
+// ROUTE-8: when too many routees end in too short a time the router ends, with the error of the last.
 func TestRouterGivesUp(t *testing.T) {
 	sys := newSystem(t)
 	b := actor.StatefulFrom(func(*actor.Context) (*int, error) { return nil, errBoom }, func(*actor.Context, *int, *num) error { return nil })
@@ -481,6 +549,7 @@ func TestRouterGivesUp(t *testing.T) {
 	}
 }
 
+// ROUTE-9: a router is a child of whoever made it and ends with it, its routees first.
 func TestRouterEndsWithItsParent(t *testing.T) {
 	sys := newSystem(t)
 	made := make(chan *actor.Router[*num], 1)

@@ -40,6 +40,7 @@ func untilStopped(ended *atomic.Int32) func(ctx *actor.Context) error {
 	}
 }
 
+// SCOPE-1: RunScope returns when all children have ended, and what they wrote is there.
 func TestScopeWaitsForAll(t *testing.T) {
 	sys := newSystem(t)
 	err := play(t, sys, func(ctx *actor.Context) error {
@@ -71,6 +72,7 @@ func TestScopeWaitsForAll(t *testing.T) {
 	}
 }
 
+// SCOPE-2: the first failure, whatever it is, stops the other children and is what RunScope returns; the actor goes on.
 func TestScopeFirstFailureStopsTheRest(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -150,6 +152,41 @@ func TestScopeFirstFailureStopsTheRest(t *testing.T) {
 	}
 }
 
+// SCOPE-3: a child that ends because somebody stopped it has not failed, and the others go on.
+func TestScopeChildThatIsStoppedHasNotFailed(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		var ended, finished atomic.Int32
+		err := play(t, sys, func(ctx *actor.Context) error {
+			return actor.RunScope(ctx, func(s *actor.Scope) error {
+				up := make(chan struct{})
+				first := s.Go(func(ctx *actor.Context) error {
+					close(up)
+					return untilStopped(&ended)(ctx)
+				})
+				s.Go(func(ctx *actor.Context) error {
+					if err := ctx.Block(func() { <-up }); err != nil {
+						return err
+					}
+					first.Stop()
+					if _, err := first.Wait(ctx); err != nil {
+						return err
+					}
+					if err := ctx.Yield(); err != nil {
+						return err
+					}
+					finished.Add(1)
+					return nil
+				})
+				return nil
+			})
+		})
+		if err != nil || ended.Load() != 1 || finished.Load() != 1 {
+			t.Errorf("%d stopped, %d finished, %v", ended.Load(), finished.Load(), err)
+		}
+	})
+}
+
+// SCOPE-4: a scope ends with its actor, nested ones too.
 func TestScopeEndsWithItsActor(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -190,6 +227,7 @@ func TestScopeEndsWithItsActor(t *testing.T) {
 	}
 }
 
+// SCOPE-4: a scope ends with the context that it was given.
 func TestScopeEndsWithItsContext(t *testing.T) {
 	sys := newSystem(t)
 	var ended atomic.Int32
@@ -219,7 +257,7 @@ func TestScopeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A child that does not heed the request to stop is waited for, and the panic of f waits too.
+// SCOPE-1: a child that does not heed the request to stop is waited for, and the panic of f waits too.
 func TestScopeWaitsForTheStubborn(t *testing.T) {
 	sys := newSystem(t)
 	release, failing := make(chan struct{}), make(chan struct{})
@@ -259,6 +297,7 @@ func TestScopeWaitsForTheStubborn(t *testing.T) {
 	}
 }
 
+// SCOPE-5: children start children; a scope that is over starts none.
 func TestScopeGoFromAChildAndAfterTheEnd(t *testing.T) {
 	sys := newSystem(t)
 	err := play(t, sys, func(ctx *actor.Context) error {
@@ -285,6 +324,7 @@ func TestScopeGoFromAChildAndAfterTheEnd(t *testing.T) {
 	}
 }
 
+// SCOPE-6: only an actor has scopes, on its own goroutine.
 func TestScopeNeedsAnActor(t *testing.T) {
 	if err := actor.RunScope(context.Background(), func(*actor.Scope) error { return nil }); err == nil {
 		t.Error("a scope without an actor")
@@ -327,8 +367,8 @@ func ExampleRunScope() {
 	// Output: [0 1 4 9] <nil> 9
 }
 
-// A scope whose child fails while the actor is asked to stop, killed children in nested scopes, and children started from
-// children, many times over: no child is ever left.
+// SCOPE-1, SCOPE-5: a scope whose child fails while the actor is asked to stop, killed children in nested scopes, and children started
+// from children, many times over: no child is ever left.
 func TestScopeHammer(t *testing.T) {
 	sys := newSystem(t)
 	var living atomic.Int32

@@ -47,7 +47,7 @@ func collected(t *testing.T, r actor.Ref[*num]) []int64 {
 	return v.([]int64)
 }
 
-// Timers with the same deadline fire in the order in which they were armed, whatever the seed, and the actors that they
+// SEED-6: timers with the same deadline fire in the order in which they were armed, whatever the seed, and the actors that they
 // wake go on in any order.
 func TestSeededTimersKeepTheirOrder(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
@@ -71,7 +71,7 @@ func TestSeededTimersKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// A goroutine's sends keep their order, and what several goroutines send is mixed in an order that the seed draws.
+// SEED-7: a goroutine's sends keep their order, and what several goroutines send is mixed in an order that the seed draws.
 func TestSeededGoroutines(t *testing.T) {
 	orders := map[string]bool{}
 	for seed := uint64(1); seed <= 10; seed++ {
@@ -117,7 +117,7 @@ func TestSeededGoroutines(t *testing.T) {
 	}
 }
 
-// A behaviour that sends to two others can be overtaken between the two sends.
+// SEED-2: a behaviour that sends to two others can be overtaken between the two sends.
 func TestSeededSendsGiveWay(t *testing.T) {
 	seen := map[bool]int{}
 	for seed := uint64(1); seed <= 40; seed++ {
@@ -145,7 +145,7 @@ func TestSeededSendsGiveWay(t *testing.T) {
 	}
 }
 
-// A goroutine whose turn does not come, because a behaviour holds the worker, goes on without.
+// SEED-8: a goroutine whose turn does not come, because a behaviour holds the worker, goes on without.
 func TestSeededPatience(t *testing.T) {
 	seededRun(t, 1, func(t *testing.T, sys *actor.System) {
 		held, release := make(chan struct{}), make(chan struct{})
@@ -169,7 +169,7 @@ func TestSeededPatience(t *testing.T) {
 	})
 }
 
-// Under Block goroutines need no turn: the function may wait for one of them.
+// SEED-8: under Block goroutines need no turn: the function may wait for one of them.
 func TestSeededBlock(t *testing.T) {
 	seededRun(t, 1, func(t *testing.T, sys *actor.System) {
 		start := time.Now()
@@ -240,7 +240,7 @@ func TestSeededPair(t *testing.T) {
 	})
 }
 
-// A job of a pool ends between two steps, however quick it is.
+// SEED-7: a job of a pool ends between two steps, however quick it is.
 func TestSeededJobs(t *testing.T) {
 	seededRun(t, 1, func(t *testing.T, sys *actor.System) {
 		pool, err := actor.NewPool(actor.PoolOptions{})
@@ -290,7 +290,7 @@ func TestSeededBrokenMessage(t *testing.T) {
 	})
 }
 
-// The same seed gives the same refs, so that messages with refs in them are the same too.
+// SEED-9: the same seed gives the same refs, so that messages with refs in them are the same too.
 func TestSeededRefs(t *testing.T) {
 	ids := map[uint64]bool{}
 	for range 2 {
@@ -327,7 +327,7 @@ func TestTraceNeedsASeed(t *testing.T) {
 	}
 }
 
-// Stop, Kill and Interrupt from goroutines come at a moment that the seed draws.
+// SEED-7: Stop, Kill and Interrupt from goroutines come at a moment that the seed draws.
 func TestSeededSignals(t *testing.T) {
 	for seed := uint64(1); seed <= 10; seed++ {
 		var traces [2][]actor.Step

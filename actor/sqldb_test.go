@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/greenroom-go/greenroom/actor"
 )
@@ -141,7 +142,7 @@ func TestSerialDBNeedsItsParts(t *testing.T) {
 	}
 }
 
-// Actors and goroutines call at once; no two calls are ever in the database together, and each sees its own results.
+// SQL-1: actors and goroutines call at once; no two calls are ever in the database together, and each sees its own results.
 func TestSerialDBSerializes(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 1})
 	fake, db := newSerialDB(t)
@@ -180,6 +181,46 @@ func TestSerialDBSerializes(t *testing.T) {
 	}
 }
 
+// SQL-2: calls run in the order in which they were made, by actors and goroutines alike.
+func TestSerialDBKeepsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := newSystem(t)
+		fake, db := newSerialDB(t)
+		first, cancel := context.WithCancel(t.Context())
+		var calls sync.WaitGroup
+		calls.Go(func() {
+			if _, err := db.Exec(first, "wait"); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+		<-fake.waits
+		var want []int64
+		for i := range int64(20) {
+			add := func(ctx context.Context) error { _, err := db.Exec(ctx, "add", i); return err }
+			if i%2 == 0 {
+				calls.Go(func() {
+					if err := add(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			} else {
+				start(sys, func(ctx *actor.Context) error { return add(ctx) })
+			}
+			synctest.Wait() // until it is in line
+			want = append(want, i)
+		}
+		cancel()
+		calls.Wait()
+		if err := sys.Join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(fake.numbers, want) {
+			t.Errorf("order: %v", fake.numbers)
+		}
+	})
+}
+
+// SQL-3, SQL-6: errors and panics come back, no rows stay open, a call inside a call is refused, and the next call works.
 func TestSerialDBErrors(t *testing.T) {
 	_, db := newSerialDB(t)
 	ctx := bounded(t)
@@ -212,6 +253,7 @@ func TestSerialDBErrors(t *testing.T) {
 	}
 }
 
+// SQL-4: a transaction is committed only if its function returned nil.
 func TestSerialDBTx(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -245,7 +287,7 @@ func TestSerialDBTx(t *testing.T) {
 	}
 }
 
-// A call that is given up, by its context or by a kill, does not keep the others from their turn, whether it runs or waits.
+// SQL-5: a call that is given up, by its context or by a kill, does not keep the others from their turn, whether it runs or waits.
 func TestSerialDBGivenUp(t *testing.T) {
 	sys := newSystem(t)
 	fake, db := newSerialDB(t)

@@ -63,7 +63,7 @@ func outcome(t *testing.T, seed uint64) (sum int64) {
 	return sum
 }
 
-// Some seeds find a planted race and others do not, and each always does the same.
+// SEED-2: some seeds find a planted race and others do not, and each always does the same.
 func TestSeedsExplore(t *testing.T) {
 	const seeds = 40
 	count := map[int64]int{}
@@ -288,24 +288,28 @@ func crowd(t *testing.T, sys *actor.System) {
 	}
 }
 
+// SEED-1: so they do with locks, routers and pools.
 func TestReplayOfACrowd(t *testing.T) {
 	for seed := uint64(1); seed <= 8; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Replay(t, seed, crowd) })
 	}
 }
 
+// SEED-1: so they do with every way to wait and to be woken.
 func TestReplayOfWaits(t *testing.T) {
 	for seed := uint64(1); seed <= 8; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Replay(t, seed, waits) })
 	}
 }
 
+// SEED-1: two runs under one seed take the same steps.
 func TestReplayIsTheSame(t *testing.T) {
 	for _, seed := range []uint64{1, 2, 3, 4, 5, 6, 7, 8} {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { Replay(t, seed, family) })
 	}
 }
 
+// SEED-2: two seeds give two runs.
 func TestSeedsDiffer(t *testing.T) {
 	one, _ := run(t, "one", 1, family)
 	two, _ := run(t, "two", 2, family)
@@ -314,7 +318,7 @@ func TestSeedsDiffer(t *testing.T) {
 	}
 }
 
-// Exactly the nanosecond that a step takes passes beside the sleeps.
+// SEED-5: exactly the nanosecond that a step takes passes beside the sleeps.
 func TestVirtualTime(t *testing.T) {
 	Replay(t, 1, func(t *testing.T, sys *actor.System) {
 		start := time.Now()
@@ -438,6 +442,7 @@ func rerun(t *testing.T, name string, flags ...string) (output string, failed bo
 	return string(out), err != nil
 }
 
+// SEED-4: two runs that differ are named with the step; bad seeds and what is left in the bubble are named too.
 func TestFailuresAreNamed(t *testing.T) {
 	for name, want := range map[string]string{
 		"none":   "explore 0 seeds: it takes at least one",
@@ -455,7 +460,7 @@ func TestFailuresAreNamed(t *testing.T) {
 	}
 }
 
-// The seed that fails is named, and under it alone the test fails again.
+// SEED-3: the seed that fails is named, and under it alone the test fails again.
 func TestExploreFails(t *testing.T) {
 	var bad, good uint64
 	for seed := uint64(1); bad == 0 || good == 0; seed++ {
@@ -478,6 +483,7 @@ func TestExploreFails(t *testing.T) {
 	}
 }
 
+// SEED-4: the first step that differs is the one that is named.
 func TestDifference(t *testing.T) {
 	steps := func(hashes ...uint64) (trace []actor.Step) {
 		for _, h := range hashes {

@@ -112,7 +112,7 @@ func TestCarriersAreCounted(t *testing.T) {
 	}
 }
 
-// A whole System fits into a bubble: without a seed too, with several workers and the watchdog.
+// SEED-5: a whole System fits into a bubble: without a seed too, with several workers and the watchdog.
 func TestSystemInABubble(t *testing.T) {
 	for _, o := range []actor.SystemOptions{{}, {Workers: 3}, {Seed: 7}} {
 		t.Run(fmt.Sprintf("workers=%d seed=%d", o.Workers, o.Seed), func(t *testing.T) {

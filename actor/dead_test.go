@@ -1,0 +1,126 @@
+package actor_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/greenroom-go/greenroom/actor"
+	"github.com/greenroom-go/greenroom/mailbox"
+)
+
+func valuesOf(letters []actor.DeadLetter) []int64 {
+	var got []int64
+	for _, l := range letters {
+		got = append(got, l.Message.(*num).Value)
+	}
+	return got
+}
+
+func upTo(from, to int64) []int64 {
+	var all []int64
+	for v := from; v < to; v++ {
+		all = append(all, v)
+	}
+	return all
+}
+
+// filled is an actor with messages 0 to n in its mailbox and nothing done.
+func filled(t *testing.T, sys *actor.System, n int64, m actor.Mailbox) actor.Ref[*num] {
+	t.Helper()
+	r := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*num]) error {
+		_, err := ctx.Suspend(ctx)
+		return err
+	}), actor.Options{Mailbox: m})
+	tell(t, r, upTo(0, n)...)
+	settled(t, sys)
+	return r
+}
+
+// LOST-1: each subscriber is shown each dead letter once, with receiver, message and reason, and those of one actor in the order of
+// its mailbox.
+func TestDeadLettersComeInOrder(t *testing.T) {
+	for name, m := range map[string]actor.Mailbox{"unbounded": {}, "bounded": {Capacity: 1000, Overflow: mailbox.Reject}} {
+		t.Run(name, func(t *testing.T) {
+			eachProcs(t, func(t *testing.T, sys *actor.System) {
+				const n = 500
+				first, second := deaths(t, sys), deaths(t, sys)
+				r := filled(t, sys, n, m)
+				r.Stop()
+				settled(t, sys)
+				for _, c := range []*collector[actor.DeadLetter]{first, second} {
+					if got := valuesOf(c.all()); !slices.Equal(got, upTo(0, n)) {
+						t.Errorf("shown: %v", got)
+					}
+					for _, l := range c.all() {
+						if l.To != r.AnyRef || l.Reason != actor.DeadStopped {
+							t.Fatalf("shown as %+v", l)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// LOST-2: DeadLetters returns the last so many, oldest first, whoever watched.
+func TestLastDeadLettersAreKept(t *testing.T) {
+	for _, c := range []struct {
+		keep int
+		want []int64
+	}{{10, upTo(90, 100)}, {100, upTo(0, 100)}, {0, upTo(0, 100)}, {-1, nil}} {
+		eachProcs(t, func(t *testing.T, sys *actor.System) {
+			filled(t, sys, 100, actor.Mailbox{}).Stop()
+			settled(t, sys)
+			if got := valuesOf(sys.DeadLetters()); !slices.Equal(got, c.want) {
+				t.Errorf("of 100, %d are to be kept: %v", c.keep, got)
+			}
+			kept := sys.DeadLetters()
+			filled(t, sys, 3, actor.Mailbox{}).Stop()
+			settled(t, sys)
+			if !slices.Equal(valuesOf(kept), c.want) {
+				t.Error("what was returned changed later")
+			}
+		}, actor.SystemOptions{DeadLetters: c.keep})
+	}
+}
+
+// LOST-3: a subscription lasts from SubscribeDeadLetters to the function that it returned, and a subscriber that panics harms nobody.
+func TestDeadLetterSubscription(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		lose := func() {
+			filled(t, sys, 2, actor.Mailbox{}).Stop()
+			settled(t, sys)
+		}
+		var all, some collector[actor.DeadLetter]
+		panics := 0
+		t.Cleanup(sys.SubscribeDeadLetters(func(actor.DeadLetter) { panics++; panic("a subscriber") }))
+		t.Cleanup(sys.SubscribeDeadLetters(all.add))
+		lose()
+		cancel := sys.SubscribeDeadLetters(some.add)
+		lose()
+		cancel()
+		cancel()
+		lose()
+		if len(all.all()) != 6 || len(some.all()) != 2 || panics != 6 {
+			t.Errorf("shown %d of 6, %d of 2, panicked %d times of 6", len(all.all()), len(some.all()), panics)
+		}
+	})
+}
+
+// LOST-4: whoever is shown a dead letter may send it again from there.
+func TestDeadLetterIsSentAgain(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		var got collector[int64]
+		heir := actor.MustSpawn(sys, actor.Handler(func(_ *actor.Context, m *num) error { got.add(m.Value); return nil }))
+		t.Cleanup(sys.SubscribeDeadLetters(func(l actor.DeadLetter) {
+			if err := heir.Send(t.Context(), l.Message.(*num)); err != nil {
+				t.Error(err)
+			}
+		}))
+		filled(t, sys, 100, actor.Mailbox{}).Kill()
+		l := settle(t, sys)
+		if !slices.Equal(got.all(), upTo(0, 100)) || l.Dead != 100 || l.Handled != 100 {
+			t.Errorf("got %v, ledger %v", got.all(), l)
+		}
+	})
+}
