@@ -3,6 +3,7 @@ package actor_test
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,4 +88,62 @@ func TestOffloadMayLockItsThread(t *testing.T) {
 			t.Fatal(v, why)
 		}
 	})
+}
+
+// EXEC-5: a behaviour that has always something to handle, or sends without end, gives way to others.
+func TestBusyActorsGiveWay(t *testing.T) {
+	var over atomic.Bool
+	for name, busy := range map[string]actor.Behaviour[*num]{
+		"handles": actor.Handler(func(ctx *actor.Context, m *num) error {
+			self, _ := actor.TypedRef[*num](ctx.Self())
+			return self.Send(ctx, m)
+		}),
+		"sends": actor.Handler(func(ctx *actor.Context, m *num) error {
+			sink := actor.MustSpawn(ctx, actor.Handler(func(*actor.Context, *num) error { return nil }))
+			for !over.Load() {
+				if err := sink.Send(ctx, m); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachProcs(t, func(t *testing.T, sys *actor.System) {
+				over.Store(false)
+				defer over.Store(true)
+				echo := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Reply(m) }))
+				tell(t, actor.MustSpawn(sys, busy), 1)
+				for range 20 {
+					if _, err := actor.Call[*num](patient(t), echo, &num{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}, actor.SystemOptions{Workers: 1, StuckAfter: time.Hour})
+		})
+	}
+}
+
+// EXEC-6: system actors have a slot of their own: whatever the others do does not delay them.
+func TestSystemActorsAreNotDelayed(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		entered, released := make(chan struct{}), make(chan struct{})
+		actor.MustSpawn(sys, actor.Routine(func(*actor.Context, *actor.Inbox[*num]) error {
+			close(entered)
+			<-released // holds the only slot
+			return nil
+		}))
+		await(t, entered)
+		echo := actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Reply(m) })
+		beat := actor.MustSpawn(sys, echo, actor.Options{System: true})
+		for range 20 {
+			if _, err := actor.Call[*num](patient(t), beat, &num{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := actor.Call[*num](expired(t), actor.MustSpawn(sys, echo), &num{}); err == nil {
+			t.Error("the slot was free: this test shows nothing")
+		}
+		close(released)
+	}, actor.SystemOptions{Workers: 1, StuckAfter: time.Hour})
 }
