@@ -252,7 +252,8 @@ func TestOldRefsReachNobody(t *testing.T) {
 	const batch = 1000
 	var got atomic.Int64
 	var strangers atomic.Int64
-	var old []actor.Ref[*num]
+	last := map[uint32]actor.Ref[*num]{} // by index
+	reused := 0
 	for round := range rounds {
 		refs := make([]actor.Ref[*num], batch)
 		for i := range refs {
@@ -268,16 +269,19 @@ func TestOldRefsReachNobody(t *testing.T) {
 		}
 		for i, r := range refs {
 			tell(t, r, int64(round*batch+i))
-			if len(old) > 0 {
-				if err := old[i].Send(context.Background(), &num{Value: -1}); err == nil {
-					t.Fatal("an old ref was sent to")
-				}
+			index := uint32(r.ID())
+			if old, ok := last[index]; ok {
+				reused++
+				wantErr(t, "send to who lived at the same index before", old.Send(context.Background(), &num{Value: -1}), actor.ErrStopped)
 			}
+			last[index] = r
 		}
 		if err := sys.Join(patient(t)); err != nil {
 			t.Fatal(err)
 		}
-		old = refs
+	}
+	if reused == 0 {
+		t.Fatal("no index was used twice: this test shows nothing")
 	}
 	if got.Load() != int64(rounds*batch) || strangers.Load() != 0 {
 		t.Fatalf("%d messages, %d to strangers", got.Load(), strangers.Load())
