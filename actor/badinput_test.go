@@ -27,7 +27,7 @@ func TestSpawnAfterStop(t *testing.T) {
 			got <- err
 			return nil
 		}))
-		await(t, got)
+		_ = await(t, got)
 		a.Stop()
 		wantErr(t, "spawn by a stopping parent", await(t, got), actor.ErrStopped)
 		if err := sys.Stop(patient(t)); err != nil {
@@ -300,11 +300,11 @@ func TestFailures(t *testing.T) {
 		"panic":          {func(*actor.Context) error { panic("x") }, actor.ReasonPanic, nil, actor.DeadPanic},
 		"panic error":    {func(*actor.Context) error { panic(failure) }, actor.ReasonPanic, failure, actor.DeadPanic},
 		"panic typed":    {func(*actor.Context) error { panic(&typedError{7}) }, actor.ReasonPanic, nil, actor.DeadPanic},
-		"panic nil":      {func(*actor.Context) error { panic(any(nil)) }, actor.ReasonPanic, nil, actor.DeadPanic},
+		"panic nil":      {func(*actor.Context) error { panic(any(nil)) }, actor.ReasonPanic, nil, actor.DeadPanic}, //nolint:govet // on purpose
 		"panic deferred": {func(*actor.Context) error { defer func() { panic("later") }(); return nil }, actor.ReasonPanic, nil, actor.DeadPanic},
 		"panic replaced": {func(*actor.Context) error { defer func() { panic(failure) }(); panic("x") }, actor.ReasonPanic, failure, actor.DeadPanic},
 		"panic in Block": {func(ctx *actor.Context) error { return ctx.Block(func() { panic(failure) }) }, actor.ReasonPanic, failure, actor.DeadPanic},
-		"nil map":        {func(*actor.Context) error { var m map[int]int; m[1] = 1; return nil }, actor.ReasonPanic, nil, actor.DeadPanic},
+		"nil map":        {func(*actor.Context) error { var m map[int]int; m[1] = 1; return nil }, actor.ReasonPanic, nil, actor.DeadPanic}, //nolint:govet,staticcheck // on purpose
 		"goexit":         {func(*actor.Context) error { runtime.Goexit(); return nil }, actor.ReasonError, actor.ErrGoexit, actor.DeadFailed},
 		"goexit in Block": {func(ctx *actor.Context) error { return ctx.Block(runtime.Goexit) },
 			actor.ReasonError, actor.ErrGoexit, actor.DeadFailed},
@@ -413,7 +413,7 @@ func TestSendToNobody(t *testing.T) {
 			errs["untyped Send"] = ref.Any().Send(ctx, &num{})
 			for what, err := range errs {
 				if !errors.Is(err, want) {
-					return fmt.Errorf("%s: %v, want %v", what, err, want)
+					return fmt.Errorf("%s: %w, want %w", what, err, want)
 				}
 			}
 			ref.Stop()
@@ -475,7 +475,7 @@ func TestWaitInsideBlock(t *testing.T) {
 			_ = ctx.Block(func() {
 				for what, got := range foreignUses(ctx, in, peer) {
 					if !errors.Is(got, actor.ErrInBlock) {
-						err = errors.Join(err, fmt.Errorf("%s: %v", what, got))
+						err = errors.Join(err, fmt.Errorf("%s: %w", what, got))
 					}
 				}
 				err = errors.Join(err, peer.Send(ctx, &num{}))

@@ -8,6 +8,7 @@ import (
 )
 
 func benchSystem(b *testing.B) *actor.System {
+	b.Helper()
 	sys, err := actor.NewSystem()
 	if err != nil {
 		b.Fatal(err)
@@ -44,10 +45,10 @@ func BenchmarkPingPong(b *testing.B) {
 			for {
 				m, err := in.Receive(ctx)
 				if err != nil {
-					return nil
+					return err
 				}
 				if err := ping.Send(ctx, m); err != nil {
-					return nil
+					return err
 				}
 			}
 		}))

@@ -3,6 +3,7 @@ package actor_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +30,7 @@ func ExampleSystem_Collect() {
 
 	greet := actor.MustSpawn(sys, actor.Handler(func(_ *actor.Context, name *wrapperspb.StringValue) error {
 		if name.Value == "" {
-			return fmt.Errorf("nobody to greet")
+			return errors.New("nobody to greet")
 		}
 		return nil
 	}))

@@ -171,7 +171,9 @@ func TestWakeUpBeforeTheCommit(t *testing.T) {
 			st := newStage(t)
 			a := st.routine(t, wait)
 			c := st.resume(t)
-			(AnyRef{st.sys.node, a.id()}).Interrupt(ErrKilled)
+			if err := (AnyRef{st.sys.node, a.id()}).Interrupt(ErrKilled); err != nil {
+				t.Fatal(err)
+			}
 			if st.s.hasWork() || st.sys.ex.shared.n.Load() != 0 {
 				t.Fatal("runnable while its carrier runs")
 			}

@@ -397,8 +397,7 @@ func TestWaitReturnsTheValue(t *testing.T) {
 		wantErr(t, "wait with a cancelled context", err, context.Canceled)
 		self := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
 			_, err := ctx.Self().Wait(ctx)
-			var dead *actor.DeadlockError
-			if !errors.As(err, &dead) {
+			if _, dead := errors.AsType[*actor.DeadlockError](err); !dead {
 				return errors.New("waited for itself")
 			}
 			bounded, cancel := ctx.WithTimeout(time.Microsecond)

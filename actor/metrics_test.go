@@ -43,7 +43,7 @@ func gather(from prometheus.Gatherer) (scrape, error) {
 			name := strings.TrimPrefix(f.GetName(), "greenroom_")
 			for _, l := range m.GetLabel() {
 				if l.GetName() != "system" {
-					name += " " + l.GetValue()
+					name += " " + l.GetValue() //nolint:perfsprint // one label
 				}
 			}
 			if h := m.GetHistogram(); h != nil {

@@ -64,7 +64,7 @@ func TestPoolResults(t *testing.T) {
 		{"error", func(context.Context) (int, error) { return 0, errBoom }, func(_ int, err error) bool { return errors.Is(err, errBoom) }},
 		{"panic", func(context.Context) (int, error) { panic(errBoom) }, func(_ int, err error) bool {
 			var e *actor.PanicError
-			return errors.As(err, &e) && e.Value == error(errBoom) && e.Stack() != ""
+			return errors.As(err, &e) && errors.Is(e, errBoom) && e.Stack() != ""
 		}},
 		{"goexit", func(context.Context) (int, error) { runtime.Goexit(); return 0, nil },
 			func(_ int, err error) bool { return errors.Is(err, actor.ErrGoexit) }},

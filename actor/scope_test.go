@@ -271,7 +271,7 @@ func TestScopeWaitsForTheStubborn(t *testing.T) {
 	var ended atomic.Int32
 	ref := start(sys, func(ctx *actor.Context) (err error) {
 		defer func() {
-			if v := recover(); v != errBoom || ended.Load() != 1 {
+			if v := recover(); v != any(errBoom) || ended.Load() != 1 {
 				err = fmt.Errorf("recovered %v with %d children ended", v, ended.Load())
 			}
 		}()
@@ -348,7 +348,7 @@ func TestScopeNeedsAnActor(t *testing.T) {
 
 func ExampleRunScope() {
 	sys, _ := actor.NewSystem()
-	defer sys.Close()
+	defer func() { _ = sys.Close() }()
 	ref := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*num]) error {
 		parts := make([]int, 4)
 		err := actor.RunScope(ctx, func(s *actor.Scope) error {

@@ -350,8 +350,7 @@ func TestNoFalseDeadlock(t *testing.T) {
 }
 
 func note(alarms *atomic.Int64, err error) {
-	var dead *actor.DeadlockError
-	if errors.As(err, &dead) {
+	if _, dead := errors.AsType[*actor.DeadlockError](err); dead {
 		alarms.Add(1)
 	}
 }

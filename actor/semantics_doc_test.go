@@ -59,7 +59,7 @@ func TestSemanticsNamesItsTests(t *testing.T) {
 	comments := testsOfTheModule(t)
 	id := regexp.MustCompile(`\b[A-Z]{3,5}-\d+\b`)
 	given := map[string]bool{}
-	for _, line := range strings.Split(string(page), "\n") {
+	for line := range strings.SplitSeq(string(page), "\n") {
 		if !strings.HasPrefix(line, "- **") {
 			continue
 		}

@@ -155,7 +155,7 @@ func TestStashEndsTheMessage(t *testing.T) {
 	tell(t, a, 1)
 	settle(t, sys)
 	_ = c.Interrupt(errPoke)
-	await(t, results)
+	_ = await(t, results)
 	settle(t, sys)
 	_ = a.Interrupt(errPoke)
 	wantErr(t, "the next message's context", await(t, got), nil)
@@ -187,10 +187,9 @@ func TestResponderOfAnOldCallHidesNoDeadlock(t *testing.T) {
 			_, err := actor.Call[*num](ctx, b, &num{Value: 2})
 			return err
 		}))
-		var dead *actor.DeadlockError
 		select {
 		case err := <-got:
-			if !errors.As(err, &dead) {
+			if _, dead := errors.AsType[*actor.DeadlockError](err); !dead {
 				t.Fatal(err)
 			}
 		case <-time.After(time.Hour):

@@ -66,7 +66,7 @@ func TestStuckBehavioursAreWorkedAround(t *testing.T) {
 				select {
 				case <-released:
 					return nil
-				default:
+				default: //nolint:staticcheck // it is to hold its slot
 				}
 			}
 		})
@@ -78,13 +78,13 @@ func TestOffloadMayLockItsThread(t *testing.T) {
 	eachProcs(t, func(t *testing.T, sys *actor.System) {
 		a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
 			err := ctx.Offload(ctx, func() error {
-				runtime.LockOSThread()
+				runtime.LockOSThread() //nolint:forbidigo // the one place
 				defer runtime.UnlockOSThread()
 				return context.Canceled
 			})
 			return ctx.SetValue(err)
 		}))
-		if v, why := outcome(t, a.AnyRef); v != context.Canceled {
+		if v, why := outcome(t, a.AnyRef); v != any(context.Canceled) {
 			t.Fatal(v, why)
 		}
 	})

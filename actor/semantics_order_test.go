@@ -59,11 +59,7 @@ func TestOrderPerSender(t *testing.T) {
 				var all sync.WaitGroup
 				errs := make(chan error, 2*senders)
 				for s := range int64(senders) {
-					all.Add(1)
-					go func() {
-						defer all.Done()
-						errs <- run(context.Background(), s)
-					}()
+					all.Go(func() { errs <- run(context.Background(), s) })
 					a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error { return run(ctx, senders+s) }))
 					defer func() { wantKind(t, a.AnyRef, actor.ReasonNormal) }()
 				}

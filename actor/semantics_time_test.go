@@ -74,7 +74,7 @@ func TestDeadlinesBoundWaits(t *testing.T) {
 					err := wait(bounded)
 					cancel()
 					if !errors.Is(err, context.DeadlineExceeded) || took(start, time.Second) != nil {
-						return fmt.Errorf("%s, %s: %w, %v", name, what, err, took(start, time.Second))
+						return fmt.Errorf("%s, %s: %w, %w", name, what, err, took(start, time.Second))
 					}
 				}
 				bounded, cancel := derive()
@@ -157,12 +157,13 @@ func TestTimersSend(t *testing.T) {
 				return fmt.Errorf("cancel: %w", err)
 			}
 			for i, want := range []struct {
-				at    time.Duration
-				value int64
+				seconds int
+				value   int64
 			}{{3, 2}, {6, 2}, {9, 2}, {10, 1}, {12, 2}} {
+				at := time.Duration(want.seconds) * time.Second
 				m, err := in.Receive(ctx)
-				if err != nil || m.Value != want.value || took(start, want.at*time.Second) != nil {
-					return fmt.Errorf("message %d: %v, %w, %v", i, m, err, took(start, want.at*time.Second))
+				if err != nil || m.Value != want.value || took(start, at) != nil {
+					return fmt.Errorf("message %d: %v, %w, %w", i, m, err, took(start, at))
 				}
 			}
 			if after.Cancel() || !every.Cancel() {
