@@ -67,7 +67,7 @@ func TestLastDeadLettersAreKept(t *testing.T) {
 	for _, c := range []struct {
 		keep int
 		want []int64
-	}{{10, upTo(90, 100)}, {100, upTo(0, 100)}, {0, upTo(0, 100)}, {-1, nil}} {
+	}{{7, upTo(93, 100)}, {100, upTo(0, 100)}, {0, upTo(0, 100)}, {-1, nil}} {
 		eachProcs(t, func(t *testing.T, sys *actor.System) {
 			filled(t, sys, 100, actor.Mailbox{}).Stop()
 			settled(t, sys)
@@ -107,7 +107,7 @@ func TestDeadLetterSubscription(t *testing.T) {
 	})
 }
 
-// LOST-4: whoever is shown a dead letter may send it again from there.
+// LOST-4: whoever is shown a dead letter may send it again from there, and use the System.
 func TestDeadLetterIsSentAgain(t *testing.T) {
 	eachProcs(t, func(t *testing.T, sys *actor.System) {
 		var got collector[int64]
@@ -116,6 +116,10 @@ func TestDeadLetterIsSentAgain(t *testing.T) {
 			if err := heir.Send(t.Context(), l.Message.(*num)); err != nil {
 				t.Error(err)
 			}
+			if last := valuesOf(sys.DeadLetters()); len(last) == 0 || last[len(last)-1] != l.Message.(*num).Value {
+				t.Errorf("shown before it was kept: %v", last)
+			}
+			sys.SubscribeDeadLetters(func(actor.DeadLetter) {})()
 		}))
 		filled(t, sys, 100, actor.Mailbox{}).Kill()
 		l := settle(t, sys)
