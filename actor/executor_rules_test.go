@@ -55,7 +55,7 @@ func newStage(t *testing.T) *stage {
 			t.Errorf("%d stacks are left", n)
 		}
 	})
-	return &stage{&worker{slot: s}, sys, s}
+	return &stage{newWorker(s), sys, s}
 }
 
 // spawn starts an actor on the stage.
