@@ -21,6 +21,8 @@ type behaviour interface {
 	handle(ctx *Context, msg any) (ok bool, err error)
 	// begin makes fresh state for a new incarnation.
 	begin(ctx *Context) error
+	// starts reports whether begin runs code of the user's: it may fail, and take its time.
+	starts() bool
 	// routine reports whether the behaviour is run rather than handed messages.
 	routine() bool
 }
@@ -46,12 +48,16 @@ func (h handler[M]) handle(ctx *Context, msg any) (bool, error) {
 	return true, h(ctx, m)
 }
 func (handler[M]) begin(*Context) error { return nil }
+func (handler[M]) starts() bool         { return false }
 func (handler[M]) routine() bool        { return false }
 func (handler[M]) takes(M)              {}
 
 // Stateful is Handler with the actor's state as a value: each incarnation starts with a zero S of its own.
 func Stateful[S any, M proto.Message](f func(ctx *Context, s *S, m M) error) Behaviour[M] {
-	return StatefulFrom(func(*Context) (*S, error) { return new(S), nil }, f)
+	if f == nil {
+		return Behaviour[M]{}
+	}
+	return Behaviour[M]{&stateful[S, M]{f: f}}
 }
 
 // StatefulFrom is Stateful with a function that makes the first state, called before the first message is handled. Its
@@ -60,11 +66,11 @@ func StatefulFrom[S any, M proto.Message](start func(ctx *Context) (*S, error), 
 	if f == nil || start == nil {
 		return Behaviour[M]{}
 	}
-	return Behaviour[M]{&stateful[S, M]{start, f}}
+	return Behaviour[M]{&stateful[S, M]{start: start, f: f}}
 }
 
 type stateful[S any, M proto.Message] struct {
-	start func(*Context) (*S, error)
+	start func(*Context) (*S, error) // nil: a zero S
 	f     func(*Context, *S, M) error
 }
 
@@ -77,15 +83,100 @@ func (b *stateful[S, M]) handle(ctx *Context, msg any) (bool, error) {
 }
 
 func (b *stateful[S, M]) begin(ctx *Context) error {
+	if b.start == nil {
+		ctx.state = new(S)
+		return nil
+	}
 	s, err := b.start(ctx)
 	if err == nil && s == nil {
-		err = errors.New("actor: the start function returned a nil state")
+		err = errNilState
 	}
 	ctx.state = s
 	return err
 }
-func (*stateful[S, M]) routine() bool { return false }
-func (*stateful[S, M]) takes(M)       {}
+
+var errNilState = errors.New("actor: the start function returned a nil state")
+
+func (b *stateful[S, M]) starts() bool { return b.start != nil }
+func (*stateful[S, M]) routine() bool  { return false }
+func (*stateful[S, M]) takes(M)        {}
+
+// Persistent is StatefulFrom whose state outlives an incarnation: persist turns it into what should be kept when the incarnation ends,
+// and restore makes the next one's state of that. restore gets nil for the first incarnation, and where persist failed or panicked (which
+// is logged). What they pass must not be shared with anything that the failed message may have left half done.
+// It matters to guarded children only: see SpawnGuarded.
+func Persistent[S, P any, M proto.Message](restore func(ctx *Context, kept *P) (*S, error), f func(ctx *Context, s *S, m M) error, persist func(s *S) (*P, error)) Behaviour[M] {
+	if restore == nil || f == nil || persist == nil {
+		return Behaviour[M]{}
+	}
+	return Behaviour[M]{&persistent[S, P, M]{stateful[S, M]{f: f}, restore, persist}}
+}
+
+type persistent[S, P any, M proto.Message] struct {
+	stateful[S, M]
+	restore func(*Context, *P) (*S, error)
+	keep    func(*S) (*P, error)
+}
+
+func (b *persistent[S, P, M]) starts() bool { return true }
+
+func (b *persistent[S, P, M]) begin(ctx *Context) error {
+	kept, _ := ctx.takeSaved().(*P)
+	s, err := b.restore(ctx, kept)
+	if err == nil && s == nil {
+		err = errNilState
+	}
+	ctx.state = s
+	return err
+}
+
+func (b *persistent[S, P, M]) persist(ctx *Context) (any, error) {
+	s, ok := ctx.state.(*S)
+	if !ok || s == nil {
+		return nil, nil // it has not begun
+	}
+	return b.keep(s)
+}
+
+// persister is a behaviour whose state outlives an incarnation.
+type persister interface{ persist(*Context) (any, error) }
+
+// persist keeps what the incarnation leaves for the next one.
+func (c *carrier) persist(ctx *Context) {
+	a, sys := ctx.cell, ctx.sys
+	b, ok := a.beh.(persister)
+	if !ok {
+		return
+	}
+	var kept any
+	sys.guard("Persistent's persist", func() {
+		v, err := b.persist(ctx)
+		if err != nil {
+			sys.log.Error("state not kept", "actor", ctx.Self().String(), "err", err)
+			return
+		}
+		kept = v
+	})
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	a.coldOf().saved = kept
+	mu.Unlock()
+}
+
+// takeSaved takes what the last incarnation has left.
+func (ctx *Context) takeSaved() any {
+	a := ctx.cell
+	mu := ctx.sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	cold := a.cold.Load()
+	if cold == nil {
+		return nil
+	}
+	kept := cold.saved
+	cold.saved = nil
+	return kept
+}
 
 // Routine makes a behaviour of sequential code over an inbox. It starts at once and the actor ends when it returns: nil is
 // a normal exit, an error an abnormal one. While it waits it keeps a stack (2.7 KB at rest) but holds no slot.
@@ -106,6 +197,7 @@ func (r routine[M]) handle(ctx *Context, msg any) (bool, error) {
 	return true, r(ctx, &Inbox[M]{ctx: ctx})
 }
 func (routine[M]) begin(*Context) error { return nil }
+func (routine[M]) starts() bool         { return false }
 func (routine[M]) routine() bool        { return true }
 func (routine[M]) takes(M)              {}
 

@@ -44,6 +44,7 @@ const (
 	ctlKill                         // ends at the next wait or message
 	ctlInterrupt                    // an error waits in cold.interrupts
 	ctlShutdown                     // with ctlStop: the reason is ReasonShutdown
+	ctlVerdict                      // in limbo: the guardian has decided
 
 	ctlTurn = ctlStop | ctlKill // what an idle handler wakes for
 )
@@ -55,6 +56,8 @@ const (
 	flagRoutine
 	flagQueue // cold.queue replaces box's order: bounded or priority
 	flagNamed
+	flagGuarded   // its guardian decides what follows an incarnation
+	flagResumable // ... and, where a message fails, whether one ends
 )
 
 // cold holds what few actors need. It is made under the cell's lock, once, and lives until the actor ends.
@@ -76,6 +79,10 @@ type cold struct {
 	open       map[callRef]struct{} // calls kept as Responders
 	stash      []envelope
 	skipped    *[]envelope
+	guard      func(ChildEvent) any // of a guardian
+	limbo      *limbo               // of a guarded child
+	restarts   uint32               // how often it was restarted
+	saved      any                  // what the last incarnation left for the next one
 }
 
 // holding is something that an actor holds and that must not outlive it: a lock.

@@ -434,6 +434,17 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 		c.conclude(ctx, why)
 	}
 	c.release(ctx)
+	if a.flags.Load()&flagResumable != 0 && (why.Kind == ReasonError || why.Kind == ReasonPanic) && !ctx.stopping && !c.exiting && sys.guarded(a) {
+		c.ctx = nil
+		sys.hold(c.slot, a, why, true)
+		return
+	}
+	c.finishIncarnation(ctx, why)
+}
+
+// finishIncarnation releases what the incarnation held.
+func (c *carrier) finishIncarnation(ctx *Context, why Reason) {
+	a, sys := ctx.cell, ctx.sys
 	if cold := a.cold.Load(); cold != nil && cold.opts.OnExit != nil && !c.exiting {
 		c.end, c.exiting = &why, true // for the case that it calls Goexit
 		ctx.cleaning = true
@@ -444,7 +455,13 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 	ctx.ended.Store(true)
 	ctx.ext.Load().cancelAll(ErrStopped)
 	exit := &ExitError{ctx.Self(), why}
-	c.closeMailbox(ctx, exit)
+	if sys.guarded(a) {
+		c.keepMailbox(a)
+		c.persist(ctx)
+	} else {
+		a.flags.And(^flagGuarded)
+		c.closeMailbox(a, ctx.Self(), exit)
+	}
 	c.giveBack(ctx, exit)
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
@@ -462,7 +479,7 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 		sys.childrenGone(s, a, ctx.id())
 		return
 	}
-	sys.finalize(s, a, why)
+	sys.over(s, a, why)
 }
 
 // conclude settles the message in hand of an actor that ends while it has one.
@@ -490,15 +507,15 @@ func (c *carrier) conclude(ctx *Context, why Reason) {
 	c.refuse(ctx, dead, exit)
 }
 
-func (c *carrier) closeMailbox(ctx *Context, exit *ExitError) {
-	a, sys, s := ctx.cell, ctx.sys, c.slot
-	gen := ctx.gen
+func (c *carrier) closeMailbox(a *cell, self AnyRef, exit *ExitError) {
+	s := c.slot
+	sys, gen := s.ex.sys, uint32(self.id>>32)
 	dead := func(env envelope) {
 		if _, ok := env.msg.(adapter); ok {
 			s.tally.handled++ // a Down or a timer's tick that nobody is left to hear
 			return
 		}
-		to := ctx.Self()
+		to := self
 		if env.gen() != gen {
 			to.id = uint64(env.gen())<<32 | uint64(a.idx)
 		}
@@ -552,6 +569,9 @@ func (c *carrier) giveBack(ctx *Context, exit *ExitError) {
 
 func (sys *System) stopChildren(s *slot, a *cell, id uint64, kill bool) {
 	for _, child := range sys.childrenOf(a, id) {
+		if b := child.cell(); b != nil && sys.decide(s, b, child.id, verdictEnd) {
+			continue // it was in limbo
+		}
 		if kill {
 			child.askStop(s, ctlKill, Reason{Kind: ReasonKilled, Err: ErrKilled})
 			continue
@@ -599,7 +619,7 @@ func (sys *System) childrenGone(s *slot, a *cell, id uint64) {
 	cold.dying = false
 	why := cold.reason
 	mu.Unlock()
-	sys.finalize(s, a, why)
+	sys.over(s, a, why)
 }
 
 // finalize is the second stage: the name is freed, then those who watch are told, then the cell.

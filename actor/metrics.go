@@ -26,6 +26,7 @@ func (sys *System) Describe(to chan<- *prometheus.Desc) {
 //
 //	greenroom_actors{state}                  living actors: idle, waiting, running
 //	greenroom_actors_spawned_total           actors spawned
+//	greenroom_actors_restarted_total         incarnations of actors that followed another one
 //	greenroom_actors_ended_total{reason}     actors ended: normal, shutdown, error, panic, killed
 //	greenroom_actors_runnable                actors that have something to do and wait for a slot
 //	greenroom_actors_blocking                actors in Block or Offload
@@ -181,6 +182,10 @@ var families = []family{
 	{
 		"actors_spawned_total", "", prometheus.CounterValue, "Actors spawned.",
 		single(func(r *reading) uint64 { return r.tally.spawned }),
+	},
+	{
+		"actors_restarted_total", "", prometheus.CounterValue, "Incarnations of actors that followed another one.",
+		single(func(r *reading) uint64 { return r.tally.restarted }),
 	},
 	{
 		"actors_ended_total", "reason", prometheus.CounterValue, "Actors ended, by the kind of their reason.",

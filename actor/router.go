@@ -161,6 +161,7 @@ type anchored struct{}
 func (anchored) handle(*Context, any) (bool, error) { return false, nil }
 func (anchored) begin(*Context) error               { return nil }
 func (anchored) routine() bool                      { return false }
+func (anchored) starts() bool                       { return false }
 
 // fill makes the table n long: it starts what is missing, moves the buckets and retires what is too much. The caller holds mu, and
 // calls release with what was retired when it does not any more.

@@ -32,6 +32,9 @@ type adapter interface{ message(ctx *Context) any }
 
 // runTurn runs a for one turn, on this carrier.
 func (c *carrier) runTurn(a *cell) {
+	if a.ctl.Load()&ctlVerdict != 0 && !c.carryOut(a) {
+		return
+	}
 	ctx := a.ctx.Load()
 	if ctx == nil {
 		ctx = c.slot.ex.sys.newContext(a)
@@ -85,6 +88,9 @@ func (c *carrier) begin(ctx *Context, a *cell) bool {
 	if err != nil {
 		c.endWith(ctx.reasonOf(err))
 		return false
+	}
+	if a.flags.Load()&flagGuarded != 0 {
+		c.tellStarted(ctx)
 	}
 	return true
 }

@@ -237,3 +237,4 @@ func (f scoped) handle(ctx *Context, msg any) (bool, error) {
 }
 func (scoped) begin(*Context) error { return nil }
 func (scoped) routine() bool        { return true }
+func (scoped) starts() bool         { return false }

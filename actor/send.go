@@ -217,7 +217,7 @@ func (a *cell) wake() bool {
 type tally struct {
 	sent, handled, returned, dropped uint64
 	dead                             [deadReasons]uint64
-	spawned                          uint64
+	spawned, restarted               uint64
 	ended                            [reasonKinds]uint64
 	turns, steals, parks, waits      uint64
 	suspended                        uint64 // carriers put aside less carriers resumed: only the sum over all slots means anything
@@ -227,7 +227,7 @@ type tally struct {
 type published struct {
 	sent, handled, returned, dropped atomic.Uint64
 	dead                             [deadReasons]atomic.Uint64
-	spawned                          atomic.Uint64
+	spawned, restarted               atomic.Uint64
 	ended                            [reasonKinds]atomic.Uint64
 	turns, steals, parks, waits      atomic.Uint64
 	suspended                        atomic.Uint64
@@ -244,6 +244,7 @@ func (p *published) store(t *tally) {
 	put(&p.returned, t.returned)
 	put(&p.dropped, t.dropped)
 	put(&p.spawned, t.spawned)
+	put(&p.restarted, t.restarted)
 	put(&p.turns, t.turns)
 	put(&p.steals, t.steals)
 	put(&p.parks, t.parks)
@@ -264,6 +265,7 @@ func (p *published) load(t *tally) {
 	t.returned += p.returned.Load()
 	t.dropped += p.dropped.Load()
 	t.spawned += p.spawned.Load()
+	t.restarted += p.restarted.Load()
 	t.turns += p.turns.Load()
 	t.steals += p.steals.Load()
 	t.parks += p.parks.Load()

@@ -31,7 +31,12 @@ type Options struct {
 	// OnExit runs in the actor when it ends, whatever the reason. It may still send, and wait within ctx.Cleanup.
 	OnExit func(ctx *Context, why Reason)
 
-	queue queue // of a Router's routee, else nil
+	// Resumable has the guardian told of a failed message before anything is released, so that it can have the actor go on:
+	// see SpawnGuarded and ResumeChild. For handlers; a routine that has returned cannot go on.
+	Resumable bool
+
+	queue   queue // of a Router's routee, else nil
+	guarded bool  // by SpawnGuarded
 }
 
 // Mailbox says how an actor's mailbox is bounded and ordered. Only one of Capacity with Overflow, or Priority, may be set.
@@ -161,7 +166,7 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 		sys.unplace(a, flags) // Stop may have counted the living before this one was born
 		return AnyRef{}, ErrStopped
 	}
-	runs := flags&flagRoutine != 0 || o.OnStart != nil
+	runs := flags&flagRoutine != 0 || o.OnStart != nil || o.guarded && b.starts()
 	if m != nil {
 		a.coldOf().monitors = map[uint64]*monitor{m.id: m}
 		parent.note(m.id, self)
@@ -222,6 +227,12 @@ func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
 	}
 	if o.Name != "" {
 		flags |= flagNamed
+	}
+	if o.guarded {
+		flags |= flagGuarded
+		if o.Resumable && !b.routine() {
+			flags |= flagResumable
+		}
 	}
 	a.beh = b
 	a.tomb = nil
