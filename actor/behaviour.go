@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"strings"
 
@@ -25,6 +26,10 @@ type behaviour interface {
 	starts() bool
 	// routine reports whether the behaviour is run rather than handed messages.
 	routine() bool
+	// accepts reports whether state, of another behaviour or migrated, can be this one's.
+	accepts(state any) bool
+	// takesType is the type of its messages.
+	takesType() reflect.Type
 }
 
 // Handler makes a behaviour of a function that is called once for each message. While no message is there, such an actor
@@ -47,10 +52,12 @@ func (h handler[M]) handle(ctx *Context, msg any) (bool, error) {
 	}
 	return true, h(ctx, m)
 }
-func (handler[M]) begin(*Context) error { return nil }
-func (handler[M]) starts() bool         { return false }
-func (handler[M]) routine() bool        { return false }
-func (handler[M]) takes(M)              {}
+func (handler[M]) begin(*Context) error    { return nil }
+func (handler[M]) starts() bool            { return false }
+func (handler[M]) routine() bool           { return false }
+func (handler[M]) accepts(any) bool        { return true }
+func (handler[M]) takesType() reflect.Type { return typeOf[M]() }
+func (handler[M]) takes(M)                 {}
 
 // Stateful is Handler with the actor's state as a value: each incarnation starts with a zero S of its own.
 func Stateful[S any, M proto.Message](f func(ctx *Context, s *S, m M) error) Behaviour[M] {
@@ -97,9 +104,14 @@ func (b *stateful[S, M]) begin(ctx *Context) error {
 
 var errNilState = errors.New("actor: the start function returned a nil state")
 
-func (b *stateful[S, M]) starts() bool { return b.start != nil }
-func (*stateful[S, M]) routine() bool  { return false }
-func (*stateful[S, M]) takes(M)        {}
+func (b *stateful[S, M]) starts() bool          { return b.start != nil }
+func (*stateful[S, M]) routine() bool           { return false }
+func (*stateful[S, M]) takesType() reflect.Type { return typeOf[M]() }
+func (*stateful[S, M]) accepts(state any) bool {
+	s, ok := state.(*S)
+	return ok && s != nil
+}
+func (*stateful[S, M]) takes(M) {}
 
 // Persistent is StatefulFrom whose state outlives an incarnation: persist turns it into what should be kept when the incarnation ends,
 // and restore makes the next one's state of that. restore gets nil for the first incarnation, and where persist failed or panicked (which
@@ -196,10 +208,12 @@ func (r routine[M]) handle(ctx *Context, msg any) (bool, error) {
 	}
 	return true, r(ctx, &Inbox[M]{ctx: ctx})
 }
-func (routine[M]) begin(*Context) error { return nil }
-func (routine[M]) starts() bool         { return false }
-func (routine[M]) routine() bool        { return true }
-func (routine[M]) takes(M)              {}
+func (routine[M]) begin(*Context) error    { return nil }
+func (routine[M]) starts() bool            { return false }
+func (routine[M]) routine() bool           { return true }
+func (routine[M]) accepts(any) bool        { return true }
+func (routine[M]) takesType() reflect.Type { return typeOf[M]() }
+func (routine[M]) takes(M)                 {}
 
 // Become replaces the behaviour of the actor that calls it, from the next message on. The mailbox, name, ref, monitors and
 // timers stay. M must be the type of the actor's ref; a routine cannot become something else, nor something else a routine.

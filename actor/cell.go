@@ -45,8 +45,9 @@ const (
 	ctlInterrupt                    // an error waits in cold.interrupts
 	ctlShutdown                     // with ctlStop: the reason is ReasonShutdown
 	ctlVerdict                      // in limbo: the guardian has decided
+	ctlSwap                         // cold.swap is offered
 
-	ctlTurn = ctlStop | ctlKill // what an idle handler wakes for
+	ctlTurn = ctlStop | ctlKill | ctlSwap // what an idle handler wakes for
 )
 
 // Flags of a cell, fixed at spawn.
@@ -82,7 +83,8 @@ type cold struct {
 	guard      func(ChildEvent) any // of a guardian
 	limbo      *limbo               // of a guarded child
 	restarts   uint32               // how often it was restarted
-	saved      any                  // what the last incarnation left for the next one
+	saved      any                  // what the last incarnation, or routine, left for the next one
+	swap       *swapRequest         // offered and not taken yet
 }
 
 // holding is something that an actor holds and that must not outlive it: a lock.

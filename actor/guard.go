@@ -142,6 +142,7 @@ func (sys *System) guardianOf(id uint64) func(ChildEvent) any {
 // then a look at the guardian; a guardian that ends marks itself first and then looks at its children (stopChildren). So one of the
 // two sees the other.
 func (sys *System) hold(s *slot, a *cell, why Reason, failed bool) {
+	var swap *swapRequest
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
 	self := AnyRef{sys.node, uint64(a.gen.Load())<<32 | uint64(a.idx)}
@@ -153,11 +154,18 @@ func (sys *System) hold(s *slot, a *cell, why Reason, failed bool) {
 		cold.endIncarnation()
 		a.ctx.Store(nil)
 		a.resume = nil
-		a.ctl.And(ctlVerdict)
+		a.ctl.Store(0)
 		a.patience = 0
+		if swap = cold.swap; swap != nil {
+			cold.swap = nil
+			a.beh = swap.b
+		}
 	}
 	parent := a.parent
 	mu.Unlock()
+	if swap != nil {
+		swap.end(nil)
+	}
 	if !sys.tellGuardian(s, parent, event) {
 		sys.decide(s, a, self.id, verdictEnd)
 	}

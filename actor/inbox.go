@@ -13,6 +13,8 @@ import (
 type Inbox[M proto.Message] struct {
 	ctx  *Context
 	more *inboxMore[M] // what only Select and Categorize need
+
+	offered bool // a swap was, see Swapped
 }
 
 // inboxMore is what few inboxes need.
@@ -82,6 +84,9 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 			if err := in.ctx.interrupted(ctl); err != nil {
 				return m, err
 			}
+			if in.Swapped() {
+				return m, ErrSwapped
+			}
 		}
 		if m, ok := in.ready(c, match); ok {
 			c.slot.spend()
@@ -107,6 +112,9 @@ func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, 
 		if in.ctx.cell.ctl.Load() != 0 {
 			if err := w.check(); err != nil {
 				return m, err
+			}
+			if in.Swapped() {
+				return m, ErrSwapped
 			}
 		}
 		if m, ok := in.ready(w.c, match); ok {

@@ -649,6 +649,9 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 		a.tomb = &Down{Ref: self, Reason: why, Value: down.Value}
 	}
 	mu.Unlock()
+	if cold != nil && cold.swap != nil {
+		cold.swap.end(&ExitError{self, why})
+	}
 	if flags&flagNamed != 0 {
 		sys.names.Delete(cold.name)
 	}

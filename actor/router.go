@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -162,6 +163,8 @@ func (anchored) handle(*Context, any) (bool, error) { return false, nil }
 func (anchored) begin(*Context) error               { return nil }
 func (anchored) routine() bool                      { return false }
 func (anchored) starts() bool                       { return false }
+func (anchored) accepts(any) bool                   { return false }
+func (anchored) takesType() reflect.Type            { return nil }
 
 // fill makes the table n long: it starts what is missing, moves the buckets and retires what is too much. The caller holds mu, and
 // calls release with what was retired when it does not any more.

@@ -55,17 +55,24 @@ func (c *carrier) runTurn(a *cell) {
 func (c *carrier) play(ctx *Context, a *cell) {
 	defer c.caught()
 	if !ctx.begun {
+		if a.ctl.Load()&ctlSwap != 0 && !a.beh.routine() {
+			c.swapHandler(ctx) // it begins with the new one
+		}
 		ctx.begun = true
 		if !c.begin(ctx, a) {
 			return
 		}
 	}
 	if a.flags.Load()&flagRoutine != 0 {
-		c.turn = true
-		_, err := a.beh.handle(ctx, nil)
-		c.turn = false
-		c.routineEnds(ctx, err)
-		return
+		for {
+			c.turn = true
+			_, err := a.beh.handle(ctx, nil)
+			c.turn = false
+			if a.ctl.Load()&ctlSwap == 0 && !handsOver(err) || !c.swapRoutine(ctx, err) {
+				c.routineEnds(ctx, err)
+				return
+			}
+		}
 	}
 	c.messages(ctx, a)
 }
@@ -104,6 +111,10 @@ func (c *carrier) messages(ctx *Context, a *cell) {
 			if r, ends := ctx.signals(); ends {
 				c.endWith(r)
 				return
+			}
+			if a.ctl.Load()&ctlSwap != 0 {
+				c.swapHandler(ctx)
+				beh = a.beh
 			}
 		}
 		s := c.slot

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"sync"
 )
@@ -235,6 +236,8 @@ func (f scoped) handle(ctx *Context, msg any) (bool, error) {
 	}
 	return true, f(ctx)
 }
-func (scoped) begin(*Context) error { return nil }
-func (scoped) routine() bool        { return true }
-func (scoped) starts() bool         { return false }
+func (scoped) begin(*Context) error    { return nil }
+func (scoped) routine() bool           { return true }
+func (scoped) starts() bool            { return false }
+func (scoped) accepts(any) bool        { return false }
+func (scoped) takesType() reflect.Type { return nil }

@@ -31,6 +31,8 @@ type Options struct {
 	// OnExit runs in the actor when it ends, whatever the reason. It may still send, and wait within ctx.Cleanup.
 	OnExit func(ctx *Context, why Reason)
 
+	// OnSwap is asked in the actor, between two messages, before it takes a new behaviour: an error refuses it. See Swap.
+	OnSwap func(ctx *Context, offer SwapOffer) error
 	// Resumable has the guardian told of a failed message before anything is released, so that it can have the actor go on:
 	// see SpawnGuarded and ResumeChild. For handlers; a routine that has returned cannot go on.
 	Resumable bool
@@ -64,7 +66,7 @@ func (o Options) check() error {
 }
 
 func (o Options) plain() bool {
-	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil && o.queue == nil
+	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil && o.OnSwap == nil && o.queue == nil
 }
 
 // Spawner is where actors are spawned from: a *System, or a *Context, whose actor becomes the parent.

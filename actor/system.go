@@ -61,18 +61,19 @@ func (o SystemOptions) withDefaults() (SystemOptions, error) {
 // System is a world of actors: an executor, their cells and names, and a ledger of every message. Several may live in one
 // process; refs of one work in all. Make one with NewSystem and end it with Stop or Close.
 type System struct {
-	opts    SystemOptions
-	log     *slog.Logger
-	node    *node
-	ex      *executor
-	table   table
-	locks   lockTable
-	names   *xsync.MapOf[string, AnyRef]
-	nextID  atomic.Uint64
-	outside published // what goroutines outside of actors do
-	retired published // what slots did that are gone
-	dead    deadLetters
-	metrics metrics
+	opts       SystemOptions
+	log        *slog.Logger
+	node       *node
+	ex         *executor
+	table      table
+	locks      lockTable
+	names      *xsync.MapOf[string, AnyRef]
+	nextID     atomic.Uint64
+	behaviours sync.Map  // of registered, by name and version
+	outside    published // what goroutines outside of actors do
+	retired    published // what slots did that are gone
+	dead       deadLetters
+	metrics    metrics
 
 	stopping atomic.Bool
 	closed   atomic.Bool

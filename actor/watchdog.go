@@ -115,6 +115,9 @@ func (d *watchdog) look() {
 	ex := d.ex
 	now := ex.now()
 	dozer := ex.dozer.Load()
+	if dozer != nil {
+		dozer.beat.Store(int64(now)) // it does not look at the clock when it is woken
+	}
 	if dozer != nil && dozer == d.dozer {
 		ex.toBed() // it has dozed, or often, since the last look
 	}
