@@ -251,12 +251,12 @@ func TestPoison(t *testing.T) {
 	var posting sync.WaitGroup
 	for i := range good {
 		posting.Go(func() {
-			c.expect(http.MethodPost, "/documents?name=good", fmt.Sprint("lace number ", i), 200, `"words": 3`)
+			c.expect(http.MethodPost, "/documents?name=good", fmt.Sprint("no arsenic ", i), 200, `"words": 3`)
 		})
 	}
 	for i := range bad {
 		posting.Go(func() {
-			c.expect(http.MethodPost, fmt.Sprint("/documents?name=bad", i), "old lace and arsenic", 500,
+			c.expect(http.MethodPost, fmt.Sprint("/documents?name=bad", i), "(arsenic) and old lace", 500,
 				`poison word "arsenic"`, fmt.Sprintf("bad%d", i), "quarantined", "/deadletters")
 		})
 	}
@@ -274,7 +274,7 @@ func TestPoison(t *testing.T) {
 	names := map[string]bool{}
 	for _, l := range letters {
 		names[l.Document] = true
-		if l.Reason != "panic" || !strings.Contains(l.Error, "poison word") || l.Excerpt != "old lace and arsenic" || l.Bytes != 20 {
+		if l.Reason != "panic" || !strings.Contains(l.Error, "poison word") || l.Excerpt != "(arsenic) and old lace" || l.Bytes != 22 {
 			t.Errorf("dead letter: %+v", l)
 		}
 	}
@@ -324,7 +324,7 @@ func TestFolder(t *testing.T) {
 	for i := range 50 {
 		write(fmt.Sprintf("deep/er/%d.txt", i), "in the folder")
 	}
-	write("poison.txt", "a POISON b")
+	write("poison.txt", "POISON a b")
 	write("empty.txt", "")
 	write("binary", "\xff\xfe")
 	write("large", strings.Repeat("x", 1001))

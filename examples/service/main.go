@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -68,7 +69,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.queue, "queue", 16, "documents that wait at one desk; further ones wait outside")
 	flags.IntVar(&o.inflight, "inflight", 128, "posts that are read at the same time; further ones wait unread")
 	flags.Int64Var(&o.maxBytes, "max-bytes", 1<<20, "largest document, in `bytes`")
-	flags.StringVar(&o.poison, "poison", "POISON", "`word` that makes the worker panic, in exactly these letters; empty for none")
+	flags.StringVar(&o.poison, "poison", "POISON", "`word` that makes the worker panic when a document begins with it, in exactly these letters; empty for none")
 	flags.DurationVar(&o.progress, "progress", time.Second, "time between lines of progress; 0 for none")
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long the end may take before it is forced")
 	flags.IntVar(&o.deadLetters, "dead-letters", 100, "dead letters to keep for /deadletters")
@@ -101,6 +102,9 @@ func (o options) check(rest []string) error {
 		if limit.value < 1 || limit.value > limit.most {
 			return fmt.Errorf("-%s is %d: it must be from 1 to %d", limit.name, limit.value, limit.most)
 		}
+	}
+	if words := slices.Collect(split(o.poison)); o.poison != "" && !slices.Equal(words, []string{o.poison}) {
+		return fmt.Errorf("-poison is %q: no document begins with that, it must be one word of letters and digits", o.poison)
 	}
 	if o.progress < 0 || o.grace <= 0 {
 		return errors.New("-progress must not be negative, and -grace must be positive")

@@ -98,6 +98,8 @@ func TestWrongCommandLine(t *testing.T) {
 		{"no shards", []string{"-shards=0"}, 2, "-shards is 0: it must be from 1"},
 		{"too many desks", []string{"-desks=100000"}, 2, "-desks is 100000"},
 		{"negative limit", []string{"-max-bytes=-1"}, 2, "-max-bytes is -1"},
+		{"poison of two words", []string{"-poison=two words"}, 2, "-poison is \"two words\""},
+		{"poison of no letters", []string{"-poison=!"}, 2, "-poison is \"!\""},
 		{"negative pace", []string{"-progress=-1s"}, 2, "-progress"},
 		{"no folder", []string{"-dir=" + file + "s"}, 1, "cannot be read"},
 		{"a file for a folder", []string{"-dir=" + file}, 1, "cannot be read"},
