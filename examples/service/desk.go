@@ -70,6 +70,9 @@ func (s *service) workerBehaviour() actor.Behaviour[*pb.IngestMessage] {
 		if err != nil {
 			return err
 		}
+		if reply.Words == 0 {
+			return refuse(ctx, refusedError("the document has no words"))
+		}
 		if err := s.spread(ctx, adds); err != nil {
 			return err
 		}
@@ -123,10 +126,7 @@ func readFile(path string, limit int64) (string, error) {
 }
 
 func checkText(text string) error {
-	switch {
-	case strings.TrimSpace(text) == "":
-		return refusedError("the document is empty")
-	case !utf8.ValidString(text):
+	if !utf8.ValidString(text) {
 		return refusedError("the document is not valid UTF-8 text")
 	}
 	return nil
@@ -181,16 +181,13 @@ func giveWay(ctx *actor.Context, step uint64) error {
 }
 
 // spread sends each shard its counts. The last one is credited with the document, which is thus counted only once all of
-// its words are.
+// its words are. There is at least one word.
 func (s *service) spread(ctx *actor.Context, adds []*pb.Add) error {
-	last := -1
+	last := 0
 	for i, add := range adds {
 		if add != nil {
 			last = i
 		}
-	}
-	if last < 0 {
-		last, adds[0] = 0, &pb.Add{} // a text without words is a document all the same
 	}
 	adds[last].Documents = 1
 	for i, add := range adds {

@@ -142,17 +142,17 @@ func TestCountAndAsk(t *testing.T) {
 	c := startService(t)
 	c.expect(http.MethodPost, "/documents?name=a", "The cat and the dog.", 200, `"name": "a"`, `"words": 5`, `"distinct": 4`)
 	c.expect(http.MethodPost, "/documents", "dog -- THE dog!", 200, `"name": "unnamed"`, `"words": 3`)
-	c.expect(http.MethodPost, "/documents", "...", 200, `"words": 0`)
+	c.expect(http.MethodPost, "/documents", "\x00one\x00", 200, `"words": 1`)
 	_, text, _ := c.ask(http.MethodGet, "/top?n=3", "")
 	if diff := cmp.Diff("       3 dog\n       3 the\n       1 and\n", text); diff != "" {
 		t.Errorf("top (-want +got):\n%s", diff)
 	}
-	c.expect(http.MethodGet, "/top?format=json", "", 200, `"documents": 3`, `"words": 8`, `"distinct": 4`, `"word": "cat"`)
+	c.expect(http.MethodGet, "/top?format=json", "", 200, `"documents": 3`, `"words": 9`, `"distinct": 5`, `"word": "cat"`)
 	c.expect(http.MethodGet, "/healthz", "", 200, "ok")
 	c.expect(http.MethodGet, "/", "", 200, "POST /documents")
 	c.expect(http.MethodGet, "/metrics", "", 200, `wordcount_documents_total{outcome="counted"} 3`, "go_goroutines",
 		"\ngreenroom_actors{")
-	if s := c.stats(); s.Documents != 3 || s.Words != 8 || s.Distinct != 4 {
+	if s := c.stats(); s.Documents != 3 || s.Words != 9 || s.Distinct != 5 {
 		t.Errorf("stats: %+v", s)
 	}
 }
@@ -166,8 +166,10 @@ func TestWrongRequests(t *testing.T) {
 	}{
 		{"too large", "POST", "/documents", strings.Repeat("x", 101), 413, "larger than 100 bytes"},
 		{"just not too large", "POST", "/documents", strings.Repeat("x", 100), 200, ""},
-		{"empty", "POST", "/documents", "", 400, "empty"},
-		{"blank", "POST", "/documents", " \n", 400, "empty"},
+		{"empty", "POST", "/documents", "", 400, "no words"},
+		{"blank", "POST", "/documents", " \n", 400, "no words"},
+		{"dots", "POST", "/documents", "...", 400, "no words"},
+		{"zeros", "POST", "/documents", strings.Repeat("\x00", 100), 400, "no words"},
 		{"no UTF-8", "POST", "/documents", "a\xffb", 400, "UTF-8"},
 		{"long name", "POST", "/documents?name=" + strings.Repeat("n", 201), "a", 400, "name"},
 		{"n is a word", "GET", "/top?n=ten", "", 400, `n is "ten"`},
@@ -181,7 +183,7 @@ func TestWrongRequests(t *testing.T) {
 			inner.expect(r.method, r.path, r.body, r.status, r.want)
 		})
 	}
-	if s := c.stats(); s.Documents != 1 || s.Refused != 3 {
+	if s := c.stats(); s.Documents != 1 || s.Refused != 5 {
 		t.Errorf("stats: %+v", s)
 	}
 }
@@ -338,7 +340,7 @@ func TestFolder(t *testing.T) {
 	if !strings.Contains(out, "total: 50 documents, 150 words, 3 different; refused 3, quarantined 1, given up 0") {
 		t.Error(out)
 	}
-	for _, why := range []string{"larger than 1000 bytes", "not valid UTF-8", "is empty", "poison word"} {
+	for _, why := range []string{"larger than 1000 bytes", "not valid UTF-8", "has no words", "poison word"} {
 		if !strings.Contains(stop.err.String(), why) {
 			t.Errorf("no %q in the log:\n%v", why, stop.err)
 		}
