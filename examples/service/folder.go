@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -21,12 +22,16 @@ func openFolder(path string) (string, error) {
 		_, err = os.ReadDir(root)
 	}
 	if err != nil {
-		return "", fmt.Errorf("the folder of -dir cannot be read: %w", err)
+		if part, ok := errors.AsType[*fs.PathError](err); ok {
+			err = part.Err // its path is that of the first folder above that is missing
+		}
+		return "", fmt.Errorf("-dir %s cannot be read: %w", path, err)
 	}
 	return root, nil
 }
 
-// feed ingests every plain file below root but the hidden ones, and prints how many they were. When ctx is done it starts
+// feed ingests every plain file below root but the hidden ones, and prints how many they were. What is neither plain nor
+// hidden it logs and passes over. When ctx is done it starts
 // on no more files; work bounds those that it has started on.
 func (s *service) feed(ctx, work context.Context, root string, log *slog.Logger) {
 	paths := make(chan string)
@@ -68,7 +73,10 @@ func (s *service) walk(ctx context.Context, root string, paths chan<- string, lo
 				return fs.SkipDir
 			}
 			return nil
+		case entry.IsDir():
+			return nil
 		case !entry.Type().IsRegular():
+			log.Warn("not a plain file, passed over", "path", path, "kind", kindOf(entry.Type()))
 			return nil
 		}
 		select {
@@ -77,4 +85,19 @@ func (s *service) walk(ctx context.Context, root string, paths chan<- string, lo
 		}
 		return nil
 	})
+}
+
+// kindOf names what is neither a plain file nor a folder.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "irregular file"
 }

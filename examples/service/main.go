@@ -139,7 +139,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
 	if err != nil {
-		return fmt.Errorf("%w: is the address taken? choose another with -listen, as 127.0.0.1:8081", err)
+		return explainListen(o.listen, err)
 	}
 	s, err := newService(o, stdout, stderr)
 	if err != nil {
@@ -183,6 +183,16 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	defer cancel()
 	context.AfterFunc(grace, abandon)
 	return errors.Join(why, s.shutdown(grace, server, fed))
+}
+
+func explainListen(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("-listen %s is taken: choose another address, as 127.0.0.1:8081", address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("-listen %s is not allowed: choose a port from 1024 on, as 127.0.0.1:8081: %w", address, err)
+	}
+	return fmt.Errorf("-listen %s cannot be listened on: %w", address, err)
 }
 
 // shutdown ends what brings documents, and then the actors.

@@ -101,10 +101,11 @@ func TestWrongCommandLine(t *testing.T) {
 		{"poison of two words", []string{"-poison=two words"}, 2, "-poison is \"two words\""},
 		{"poison of no letters", []string{"-poison=!"}, 2, "-poison is \"!\""},
 		{"negative pace", []string{"-progress=-1s"}, 2, "-progress"},
-		{"no folder", []string{"-dir=" + file + "s"}, 1, "cannot be read"},
-		{"a file for a folder", []string{"-dir=" + file}, 1, "cannot be read"},
-		{"port in use", []string{"-listen=" + taken.Addr().String()}, 1, "choose another with -listen"},
-		{"no address", []string{"-listen=nowhere"}, 1, "nowhere"},
+		{"no folder", []string{"-dir=" + file + "s/below"}, 1, "-dir " + file + "s/below cannot be read: no such file"},
+		{"a file for a folder", []string{"-dir=" + file}, 1, "-dir " + file + " cannot be read: not a directory"},
+		{"port in use", []string{"-listen=" + taken.Addr().String()}, 1, "-listen " + taken.Addr().String() + " is taken: choose another"},
+		{"no address", []string{"-listen=nowhere"}, 1, "-listen nowhere cannot be listened on: "},
+		{"no port", []string{"-listen=127.0.0.1:http-or-so"}, 1, "unknown port"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, errs bytes.Buffer
