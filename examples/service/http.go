@@ -30,7 +30,7 @@ const (
 const help = `A word count on actors.
 
 POST /documents?name=NAME   count the text in the body: curl --data-binary @FILE 'localhost:8080/documents?name=FILE'
-GET  /top?n=10              the most frequent words; as JSON with &format=json or Accept: application/json
+GET  /top?n=10              the most frequent words; &format=text or json, or Accept: application/json
 GET  /stats                 what was counted, refused and quarantined, and the ledger of all messages
 GET  /deadletters           messages that nobody handled: documents that made a worker panic, and why
 GET  /metrics               for Prometheus
@@ -123,12 +123,17 @@ func (s *service) getTop(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	format, err := formatOf(r)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err)
+		return
+	}
 	top, err := s.top(r.Context(), n)
 	if err != nil {
 		writeError(w, statusOf(err), err)
 		return
 	}
-	if !wantsJSON(r) {
+	if format == "text" {
 		var text strings.Builder
 		for _, c := range top.Words {
 			fmt.Fprintf(&text, "%8d %s\n", c.Count, c.Word)
@@ -262,8 +267,17 @@ func (s *service) metrics() http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-func wantsJSON(r *http.Request) bool {
-	return r.URL.Query().Get("format") == "json" || strings.Contains(r.Header.Get("Accept"), "application/json")
+// formatOf says whether an answer should be "text" or "json": as the query has it, else as the header has it.
+func formatOf(r *http.Request) (string, error) {
+	switch format := r.URL.Query().Get("format"); {
+	case format == "text", format == "json":
+		return format, nil
+	case format != "":
+		return "", fmt.Errorf("format is %q: it must be text or json", format)
+	case strings.Contains(r.Header.Get("Accept"), "application/json"):
+		return "json", nil
+	}
+	return "text", nil
 }
 
 // What cannot be written to a client that is gone is nobody's loss, so the writers below drop errors.

@@ -148,6 +148,7 @@ func TestCountAndAsk(t *testing.T) {
 		t.Errorf("top (-want +got):\n%s", diff)
 	}
 	c.expect(http.MethodGet, "/top?format=json", "", 200, `"documents": 3`, `"words": 9`, `"distinct": 5`, `"word": "cat"`)
+	c.expect(http.MethodGet, "/top?n=1&format=text", "", 200, "       3 dog\n")
 	c.expect(http.MethodGet, "/healthz", "", 200, "ok")
 	c.expect(http.MethodGet, "/", "", 200, "POST /documents")
 	c.expect(http.MethodGet, "/metrics", "", 200, `wordcount_documents_total{outcome="counted"} 3`, "go_goroutines",
@@ -175,6 +176,7 @@ func TestWrongRequests(t *testing.T) {
 		{"n is a word", "GET", "/top?n=ten", "", 400, `n is "ten"`},
 		{"n is too small", "GET", "/top?n=0", "", 400, "from 1"},
 		{"n is too large", "GET", "/top?n=99999999999999999999", "", 400, "to 10000"},
+		{"no such format", "GET", "/top?format=xml", "", 400, `format is "xml": it must be text or json`},
 		{"no such page", "GET", "/documents/1", "", 404, ""},
 	} {
 		t.Run(r.name, func(t *testing.T) {
@@ -339,6 +341,9 @@ func TestFolder(t *testing.T) {
 	out := stop.end(0)
 	if !strings.Contains(out, "total: 50 documents, 150 words, 3 different; refused 3, quarantined 1, given up 0") {
 		t.Error(out)
+	}
+	if n := strings.Count(stop.err.String(), `/loop kind="symbolic link"`); n != 1 {
+		t.Errorf("the link is mentioned %d times:\n%v", n, stop.err)
 	}
 	for _, why := range []string{"larger than 1000 bytes", "not valid UTF-8", "has no words", "poison word"} {
 		if !strings.Contains(stop.err.String(), why) {
