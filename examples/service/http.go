@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -43,11 +44,16 @@ func (s *service) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, help) })
 	mux.HandleFunc("POST /documents", func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > s.opts.maxBytes {
+			s.refuseLarge(w) // before its client is told to go on and sends it
+			return
+		}
 		select {
 		case gate <- struct{}{}:
 			defer func() { <-gate }()
 			s.postDocument(w, r)
 		case <-r.Context().Done():
+			writeError(w, http.StatusServiceUnavailable, context.Cause(r.Context())) // no answer would be taken for a 200
 		}
 	})
 	mux.HandleFunc("GET /top", s.getTop)
@@ -67,18 +73,14 @@ func (s *service) postDocument(w http.ResponseWriter, r *http.Request) {
 	if name == "" {
 		name = "unnamed"
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.maxBytes))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		writeError(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the document is larger than %d bytes; the flag -max-bytes sets the limit", tooLarge.Limit))
-		return
-	case err != nil:
-		writeError(w, http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
+	body, ok := s.readBody(w, r)
+	if !ok {
 		return
 	}
 	doc := &pb.Document{Name: name, Text: string(body)}
 	reply, err := s.ingest(r.Context(), &pb.IngestMessage{Source: &pb.IngestMessage_Document{Document: doc}})
+	// The client has not kept the service waiting while the document was: its time to take the answer begins now.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.opts.patience))
 	if err != nil {
 		writeError(w, statusOf(err), explain(name, err))
 		return
@@ -88,6 +90,37 @@ func (s *service) postDocument(w http.ResponseWriter, r *http.Request) {
 		Words    uint64 `json:"words"`
 		Distinct uint64 `json:"distinct"`
 	}{name, reply.Words, reply.Distinct})
+}
+
+// readBody reads a document, or answers why not. The client's time begins here, however long the post has waited.
+func (s *service) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
+	deadline := time.Now().Add(s.opts.patience)
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(deadline) // a connection without deadlines is broken, as reading tells
+	_ = control.SetWriteDeadline(deadline.Add(s.opts.patience))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.maxBytes))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return body, true
+	case errors.As(err, &tooLarge):
+		s.refuseLarge(w)
+		return nil, false
+	}
+	s.abandoned.Add(1)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		writeError(w, http.StatusRequestTimeout, fmt.Errorf("the document did not arrive within %v; the flag -patience sets the limit", s.opts.patience))
+	} else {
+		writeError(w, http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
+	}
+	return nil, false
+}
+
+func (s *service) refuseLarge(w http.ResponseWriter) {
+	s.refused.Add(1)
+	w.Header().Set("Connection", "close") // what is left of the body is not worth reading
+	writeError(w, http.StatusRequestEntityTooLarge,
+		fmt.Errorf("the document is larger than %d bytes; the flag -max-bytes sets the limit", s.opts.maxBytes))
 }
 
 // statusOf says which HTTP status a failed ingestion or question has.

@@ -185,7 +185,7 @@ func TestWrongRequests(t *testing.T) {
 			inner.expect(r.method, r.path, r.body, r.status, r.want)
 		})
 	}
-	if s := c.stats(); s.Documents != 1 || s.Refused != 5 {
+	if s := c.stats(); s.Documents != 1 || s.Refused != 6 {
 		t.Errorf("stats: %+v", s)
 	}
 }

@@ -53,6 +53,7 @@ type options struct {
 	inflight    int
 	maxBytes    int64
 	poison      string
+	patience    time.Duration
 	progress    time.Duration
 	grace       time.Duration
 	deadLetters int
@@ -70,6 +71,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.inflight, "inflight", 128, "posts that are read at the same time; further ones wait unread")
 	flags.Int64Var(&o.maxBytes, "max-bytes", 1<<20, "largest document, in `bytes`")
 	flags.StringVar(&o.poison, "poison", "POISON", "`word` that makes the worker panic when a document begins with it, in exactly these letters; empty for none")
+	flags.DurationVar(&o.patience, "patience", 30*time.Second, "how long a client may take to send a document, or to take an answer")
 	flags.DurationVar(&o.progress, "progress", time.Second, "time between lines of progress; 0 for none")
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long the end may take before it is forced")
 	flags.IntVar(&o.deadLetters, "dead-letters", 100, "dead letters to keep for /deadletters")
@@ -106,8 +108,8 @@ func (o options) check(rest []string) error {
 	if words := slices.Collect(split(o.poison)); o.poison != "" && !slices.Equal(words, []string{o.poison}) {
 		return fmt.Errorf("-poison is %q: no document begins with that, it must be one word of letters and digits", o.poison)
 	}
-	if o.progress < 0 || o.grace <= 0 {
-		return errors.New("-progress must not be negative, and -grace must be positive")
+	if o.progress < 0 || o.grace <= 0 || o.patience <= 0 {
+		return errors.New("-progress must not be negative, and -grace and -patience must be positive")
 	}
 	return nil
 }
@@ -148,8 +150,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	server := &http.Server{
 		Handler:           s.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       time.Minute,
+		ReadHeaderTimeout: min(5*time.Second, o.patience),
+		ReadTimeout:       o.patience,
+		WriteTimeout:      o.patience,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -101,6 +102,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{"poison of two words", []string{"-poison=two words"}, 2, "-poison is \"two words\""},
 		{"poison of no letters", []string{"-poison=!"}, 2, "-poison is \"!\""},
 		{"negative pace", []string{"-progress=-1s"}, 2, "-progress"},
+		{"no patience", []string{"-patience=0s"}, 2, "-patience must be positive"},
 		{"no folder", []string{"-dir=" + file + "s/below"}, 1, "-dir " + file + "s/below cannot be read: no such file"},
 		{"a file for a folder", []string{"-dir=" + file}, 1, "-dir " + file + " cannot be read: not a directory"},
 		{"port in use", []string{"-listen=" + taken.Addr().String()}, 1, "-listen " + taken.Addr().String() + " is taken: choose another"},
@@ -255,27 +257,32 @@ func startProcess(t *testing.T, args ...string) (*exec.Cmd, *output) {
 	return process, out
 }
 
-// slowPost is a post that has sent its header and will send a body of 10 bytes, as soon as it is told to.
-type slowPost struct {
+// conversation is a connection to the service, on which a test writes and reads what it likes.
+type conversation struct {
 	t    *testing.T
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-func openPost(t *testing.T, url string) *slowPost {
+func dial(t *testing.T, url string) *conversation {
 	t.Helper()
-	host := strings.TrimPrefix(url, "http://")
-	conn, err := net.Dial("tcp", host)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	p := &slowPost{t, conn, bufio.NewReader(conn)}
-	p.send(fmt.Sprintf("POST /documents HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n", host))
+	return &conversation{t, conn, bufio.NewReader(conn)}
+}
+
+// openPost sends the header of a post with a body of 10 bytes.
+func openPost(t *testing.T, url string) *conversation {
+	t.Helper()
+	p := dial(t, url)
+	p.send("POST /documents HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
 	return p
 }
 
-func (p *slowPost) send(text string) {
+func (p *conversation) send(text string) {
 	p.t.Helper()
 	if _, err := p.conn.Write([]byte(text)); err != nil {
 		p.t.Fatal(err)
@@ -283,7 +290,7 @@ func (p *slowPost) send(text string) {
 }
 
 // await reads lines up to one that contains want. "100 Continue" means that the handler reads the body.
-func (p *slowPost) await(want string) {
+func (p *conversation) await(want string) {
 	p.t.Helper()
 	for {
 		line, err := p.in.ReadString('\n')
@@ -317,6 +324,59 @@ func TestPostsWaitUnread(t *testing.T) {
 	second.await("100 Continue")
 	second.send("ten bytes.")
 	second.await("200 OK")
+}
+
+// TestLargePosts posts too much with and without saying so in advance: who says so is not asked to send it.
+func TestLargePosts(t *testing.T) {
+	c := startService(t, "-max-bytes=9")
+	known := openPost(t, c.url)
+	known.await("413 ")
+	unknown := dial(t, c.url)
+	unknown.send("POST /documents HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\na\r\nten bytes.\r\n")
+	unknown.await("413 ")
+	if s := c.stats(); s.Refused != 2 || s.Documents != 0 {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
+// TestSlowPost has a client begin a document and not finish it.
+func TestSlowPost(t *testing.T) {
+	c := startService(t, "-patience=50ms", "-inflight=1")
+	slow := openPost(t, c.url)
+	slow.await("100 Continue")
+	slow.send("ten")
+	slow.await("408 Request Timeout")
+	c.expect(http.MethodPost, "/documents", "its place is free", 200)
+	if s := c.stats(); s.GivenUp != 1 || s.Documents != 1 {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
+// TestSlowHeader has a client begin a request and not finish its header.
+func TestSlowHeader(t *testing.T) {
+	p := startProgram(t, "-patience=50ms")
+	slow := dial(t, p.url())
+	slow.send("POST /docu")
+	if answer, err := io.ReadAll(slow.in); err != nil || strings.Contains(string(answer), "200 OK") {
+		t.Errorf("the answer is %q, %v", answer, err)
+	}
+	p.end(0)
+}
+
+// TestClientThatTakesNoAnswer has a client ask and ask and read nothing, until its connection is cut.
+func TestClientThatTakesNoAnswer(t *testing.T) {
+	p := startProgram(t, "-patience=200ms")
+	deaf := dial(t, p.url())
+	if err := deaf.conn.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err := error(nil); err == nil; {
+		_, err = io.WriteString(deaf.conn, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n", 1000))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("nobody cuts it off")
+		}
+	}
+	p.end(0)
 }
 
 // TestSecondInterrupt holds the end up with a post that never finishes: a second interrupt must not wait for it.
