@@ -53,7 +53,8 @@ func (s *service) handler() http.Handler {
 			defer func() { <-gate }()
 			s.postDocument(w, r)
 		case <-r.Context().Done():
-			writeError(w, http.StatusServiceUnavailable, context.Cause(r.Context())) // no answer would be taken for a 200
+			s.allowAnswer(w)
+			writeError(w, http.StatusServiceUnavailable, context.Cause(r.Context())) // silence would be a 200
 		}
 	})
 	mux.HandleFunc("GET /top", s.getTop)
@@ -79,8 +80,7 @@ func (s *service) postDocument(w http.ResponseWriter, r *http.Request) {
 	}
 	doc := &pb.Document{Name: name, Text: string(body)}
 	reply, err := s.ingest(r.Context(), &pb.IngestMessage{Source: &pb.IngestMessage_Document{Document: doc}})
-	// The client has not kept the service waiting while the document was: its time to take the answer begins now.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.opts.patience))
+	s.allowAnswer(w)
 	if err != nil {
 		writeError(w, statusOf(err), explain(name, err))
 		return
@@ -94,11 +94,13 @@ func (s *service) postDocument(w http.ResponseWriter, r *http.Request) {
 
 // readBody reads a document, or answers why not. The client's time begins here, however long the post has waited.
 func (s *service) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
-	deadline := time.Now().Add(s.opts.patience)
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(deadline) // a connection without deadlines is broken, as reading tells
-	_ = control.SetWriteDeadline(deadline.Add(s.opts.patience))
+	_ = control.SetReadDeadline(time.Now().Add(s.opts.patience)) // it fails if the connection is broken, as reading will
+	forget := context.AfterFunc(r.Context(), func() { _ = control.SetReadDeadline(time.Now()) })
+	defer forget()
+	s.allowAnswer(w) // that the client should go on is one already
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.maxBytes))
+	s.allowAnswer(w)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -108,12 +110,20 @@ func (s *service) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 		return nil, false
 	}
 	s.abandoned.Add(1)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(context.Cause(r.Context()), errEnding): // any failure to read ends the context too, but not for this cause
+		writeError(w, http.StatusServiceUnavailable, errEnding)
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		writeError(w, http.StatusRequestTimeout, fmt.Errorf("the document did not arrive within %v; the flag -patience sets the limit", s.opts.patience))
-	} else {
+	default:
 		writeError(w, http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
 	}
 	return nil, false
+}
+
+// allowAnswer has a client's time to take an answer begin now: it is no fault of the client how long that took to find.
+func (s *service) allowAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.opts.patience))
 }
 
 func (s *service) refuseLarge(w http.ResponseWriter) {

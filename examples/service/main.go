@@ -6,8 +6,8 @@
 //	curl 'localhost:8080/top?n=10'
 //
 // Ctrl-C ends it in good order: it takes no more documents, counts those it has, and prints the totals and the ledger of
-// all messages. A second Ctrl-C ends it at once. Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong,
-// 130 ended by a second Ctrl-C.
+// all messages. Clients that do not finish are cut off in time for that. A second Ctrl-C ends it at once. Exit codes: 0 all
+// is well, 1 something failed, 2 the command line is wrong, 130 ended by a second Ctrl-C.
 package main
 
 import (
@@ -73,7 +73,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.poison, "poison", "POISON", "`word` that makes the worker panic when a document begins with it, in exactly these letters; empty for none")
 	flags.DurationVar(&o.patience, "patience", 30*time.Second, "how long a client may take to send a document, or to take an answer")
 	flags.DurationVar(&o.progress, "progress", time.Second, "time between lines of progress; 0 for none")
-	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long the end may take before it is forced")
+	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long the end may take: half for open requests, the rest for the counts")
 	flags.IntVar(&o.deadLetters, "dead-letters", 100, "dead letters to keep for /deadletters")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -148,7 +148,10 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errors.Join(err, listener.Close())
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
+	work, giveUp := context.WithCancelCause(context.Background()) // what requests and the folder's files are done under
+	defer giveUp(nil)
 	server := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return work },
 		Handler:           s.handler(),
 		ReadHeaderTimeout: min(5*time.Second, o.patience),
 		ReadTimeout:       o.patience,
@@ -160,8 +163,6 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	go func() { broken <- server.Serve(listener) }()
 	fmt.Fprintf(stdout, "listening on http://%s, Ctrl-C ends\n", listener.Addr())
 
-	work, abandon := context.WithCancel(context.Background())
-	defer abandon()
 	fed := make(chan struct{})
 	feeding, stopFeeding := context.WithCancel(ctx)
 	defer stopFeeding()
@@ -184,8 +185,11 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	stopFeeding()
 	grace, cancel := context.WithTimeout(context.Background(), o.grace)
 	defer cancel()
-	context.AfterFunc(grace, abandon)
-	return errors.Join(why, s.shutdown(grace, server, fed))
+	s.closing.Store(true)
+	if !endIntake(grace, server, fed, func() { giveUp(errEnding) }) {
+		fmt.Fprintln(stderr, "service: what clients and files had not finished in half of -grace was cut off and not acknowledged")
+	}
+	return errors.Join(why, s.stop(grace))
 }
 
 func explainListen(address string, err error) error {
@@ -198,13 +202,41 @@ func explainListen(address string, err error) error {
 	return fmt.Errorf("-listen %s cannot be listened on: %w", address, err)
 }
 
-// shutdown ends what brings documents, and then the actors.
-func (s *service) shutdown(grace context.Context, server *http.Server, fed <-chan struct{}) error {
-	s.closing.Store(true)
-	err := server.Shutdown(grace)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("requests were cut off after -grace: %w", err), server.Close())
+// errEnding is why requests are cut off at the end.
+var errEnding = errors.New("the service is ending")
+
+// endIntake ends what brings documents. Open requests and files have half of the grace to finish; then giveUp is called,
+// and what heeds it has another tenth to answer, before connections are closed. It reports whether all finished by
+// themselves. What it leaves of the grace is for counting what has come in, so no client can use it up.
+func endIntake(grace context.Context, server *http.Server, fed <-chan struct{}, giveUp func()) bool {
+	ended := func(within context.Context) bool {
+		err := server.Shutdown(within)
+		select {
+		case <-fed:
+			return err == nil
+		case <-within.Done():
+			return false
+		}
 	}
-	<-fed
-	return errors.Join(err, s.stop(grace))
+	finish, cancel := share(grace, 0.5)
+	defer cancel()
+	if ended(finish) {
+		return true
+	}
+	giveUp()
+	answer, cancel := share(grace, 0.2) // of the half that is left
+	defer cancel()
+	if !ended(answer) {
+		_ = server.Close() // connections that are broken already are no concern
+	}
+	return false
+}
+
+// share returns a context for a part of the time that is left of grace.
+func share(grace context.Context, part float64) (context.Context, context.CancelFunc) {
+	end, bounded := grace.Deadline()
+	if !bounded {
+		return context.WithCancel(grace)
+	}
+	return context.WithTimeout(grace, time.Duration(part*float64(time.Until(end))))
 }

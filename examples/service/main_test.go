@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -326,6 +327,30 @@ func TestPostsWaitUnread(t *testing.T) {
 	second.await("200 OK")
 }
 
+// TestWaitingPostIsCutOff ends a post that waits for its turn: what is not counted must not be answered 200.
+func TestWaitingPostIsCutOff(t *testing.T) {
+	c := startService(t, "-inflight=1")
+	handler := c.s.handler()
+	body, fill := io.Pipe()
+	var first sync.WaitGroup
+	first.Go(func() {
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/documents", body)
+		handler.ServeHTTP(httptest.NewRecorder(), request)
+	})
+	if _, err := fill.Write([]byte("half a document")); err != nil { // is read, so the only place is taken
+		t.Fatal(err)
+	}
+	ctx, cutOff := context.WithCancelCause(t.Context())
+	cutOff(errEnding)
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodPost, "/documents", strings.NewReader("a")))
+	if answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), errEnding.Error()) {
+		t.Errorf("the answer is %d %q", answer.Code, answer.Body)
+	}
+	_ = fill.Close()
+	first.Wait()
+}
+
 // TestLargePosts posts too much with and without saying so in advance: who says so is not asked to send it.
 func TestLargePosts(t *testing.T) {
 	c := startService(t, "-max-bytes=9")
@@ -398,13 +423,39 @@ func TestSecondInterrupt(t *testing.T) {
 	}
 }
 
-// TestGraceEnds holds the end up with a post that never finishes: when the grace is over the program ends all the same,
-// says so, and prints what it has counted.
-func TestGraceEnds(t *testing.T) {
-	p := startProgram(t, "-grace=50ms")
-	openPost(t, p.url()).await("100 Continue")
-	out := p.end(1)
-	if !strings.Contains(p.err.String(), "cut off after -grace") || !strings.Contains(out, "ledger: ") {
+// TestEndWithOpenRequests holds the end up with clients that never finish: they are cut off in time for the sums, those that
+// can be told are told, and what was acknowledged is in the totals.
+func TestEndWithOpenRequests(t *testing.T) {
+	p := startProgram(t, "-grace=2s")
+	url := p.url()
+	if status, _, _, err := ask(http.MethodPost, url+"/documents", "some words"); status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	silent, header := dial(t, url), dial(t, url)
+	header.send("POST /docu")
+	body := openPost(t, url)
+	body.await("100 Continue")
+	out := p.end(0)
+	body.await("503 Service Unavailable")
+	body.await(errEnding.Error())
+	for _, cut := range []*conversation{silent, header} {
+		if answer, err := io.ReadAll(cut.in); strings.Contains(string(answer), "200 OK") {
+			t.Errorf("the answer is %q, %v", answer, err)
+		}
+	}
+	if !strings.Contains(out, "total: 1 documents, 2 words, 2 different; ") || !strings.Contains(out, "(balanced)") ||
+		!strings.Contains(p.err.String(), "was cut off and not acknowledged") {
+		t.Errorf("%s\n%v", out, p.err)
+	}
+}
+
+// TestEndInGoodTime has nobody hold the end up: it is not announced as cut off.
+func TestEndInGoodTime(t *testing.T) {
+	p := startProgram(t)
+	if status, _, _, err := ask(http.MethodPost, p.url()+"/documents", "some words"); status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	if out := p.end(0); !strings.Contains(out, "total: 1 documents, 2 words") || p.err.String() != "" {
 		t.Errorf("%s\n%v", out, p.err)
 	}
 }

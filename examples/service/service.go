@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,8 @@ type service struct {
 	failed  context.Context // done when the service cannot go on; its cause says why
 	closing atomic.Bool
 	final   *pb.TopReply // the sums at the end
+	late    bool         // desks had to be stopped before they were done
+	lost    error        // why there are no sums
 
 	counted, refused, quarantined, abandoned, replaced atomic.Uint64
 	pending                                            atomic.Int64 // documents that somebody waits for
@@ -169,41 +172,63 @@ func (s *service) top(ctx context.Context, n int) (*pb.TopReply, error) {
 }
 
 // stop ends the service in good order: what the desks have is counted, then the sums are taken, then all actors end. The
-// caller has seen to it that no document comes any more.
+// caller has seen to it that no document comes any more. Whatever fails, it prints what it has.
 func (s *service) stop(ctx context.Context) error {
-	if err := s.sys.Stop(ctx); err != nil {
-		return err
-	}
+	err := s.sys.Stop(ctx)
 	ledger := s.sys.Ledger()
-	if s.final == nil {
-		fmt.Fprintf(s.out, "ledger: %v\n", ledger)
-		return errors.New("the counts could not be summed up in time")
+	if s.final != nil {
+		fmt.Fprintf(s.out, "total: %d documents, %d words, %d different; refused %d, quarantined %d, given up %d\n",
+			s.final.Documents, s.final.WordsTotal, s.final.WordsDistinct,
+			s.refused.Load(), s.quarantined.Load(), s.abandoned.Load())
 	}
-	fmt.Fprintf(s.out, "total: %d documents, %d words, %d different; refused %d, quarantined %d, given up %d\n",
-		s.final.Documents, s.final.WordsTotal, s.final.WordsDistinct,
-		s.refused.Load(), s.quarantined.Load(), s.abandoned.Load())
 	fmt.Fprintf(s.out, "ledger: %v\n", ledger)
-	if !ledger.Exact || !ledger.Balanced() {
-		return errors.New("the ledger does not add up: this is a fault of the program")
+	switch {
+	case s.final == nil:
+		err = errors.Join(fmt.Errorf("the counts could not be summed up: %w", s.lost), err)
+	case s.late:
+		err = errors.Join(errors.New("documents that were not acknowledged yet took too long and are not in the totals"), err)
+	case err == nil && (!ledger.Exact || !ledger.Balanced()):
+		err = errors.New("the ledger does not add up: this is a fault of the program")
 	}
-	return nil
+	return err
 }
 
-// drain is an exit hook: it lets the desks finish what they have.
+// drain is an exit hook: it lets the desks finish what they have, and stops those that do not in half of the time, so that
+// there is time left for the sums.
 func (s *service) drain(ctx context.Context) {
+	half, cancel := share(ctx, 0.5)
+	defer cancel()
 	s.reporter.Stop()
-	_, _ = s.reporter.Wait(ctx)
+	_, _ = s.reporter.Wait(half)
 	for _, desk := range s.desks {
 		_ = desk.Drain() // a desk that has ended has nothing left
 	}
-	for _, desk := range s.desks {
-		_, _ = desk.Wait(ctx) // how it ended is for the watch
+	if s.awaitDesks(half) {
+		return
 	}
+	s.late = true
+	for _, desk := range s.desks {
+		desk.Shutdown()
+	}
+	rest, cancel := share(ctx, 0.2)
+	defer cancel()
+	s.awaitDesks(rest)
+}
+
+// awaitDesks waits until all desks have ended, and reports whether they have. How they ended is for the watch.
+func (s *service) awaitDesks(ctx context.Context) bool {
+	for _, desk := range s.desks {
+		_, _ = desk.Wait(ctx)
+	}
+	return !slices.ContainsFunc(s.desks, func(desk actor.Ref[*pb.IngestMessage]) bool { return desk.Alive() })
 }
 
 // sum is an exit hook, after drain: it takes the sums while the shards still live.
 func (s *service) sum(ctx context.Context) {
+	s.lost = errors.New("there was no time left")
 	if sums, err := s.top(ctx, 0); err == nil {
 		s.final = sums
+	} else if !errors.Is(err, context.DeadlineExceeded) {
+		s.lost = err
 	}
 }
