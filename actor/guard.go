@@ -67,7 +67,7 @@ func Guard[M proto.Message](ctx *Context, adapt func(ChildEvent) M) error {
 // handled until the guardian calls RestartChild or EndChild. Monitors, links and Wait hear of the actor's final end only. Signals sent
 // meanwhile are for the next incarnation. When the guardian ends, so do its guarded children, held or not.
 //
-// started is false if the behaviour has a start function, or the options an OnStart: ChildStarted or ChildEnded will tell.
+// started is false if the behaviour has a start function, or the options an OnStart or AwaitReady: ChildStarted or ChildEnded will tell.
 // Cost: that of Spawn; nothing in memory until the child ends for the first time.
 func SpawnGuarded[M proto.Message](ctx *Context, b Behaviour[M], o ...Options) (ref Ref[M], started bool, err error) {
 	r, started, err := spawnGuarded(ctx, b.b, o)
@@ -92,7 +92,9 @@ func spawnGuarded(ctx *Context, b behaviour, opts []Options) (AnyRef, bool, erro
 }
 
 // startsVisibly reports whether a guardian is told that an incarnation has started.
-func startsVisibly(b behaviour, o *Options) bool { return o.OnStart != nil || b.starts() }
+func startsVisibly(b behaviour, o *Options) bool {
+	return o.OnStart != nil || o.AwaitReady || b.starts()
+}
 
 // verdict is what a guardian wants of a child that is held.
 type verdict uint8
@@ -190,9 +192,22 @@ func (c *carrier) tellStarted(ctx *Context) {
 	if cold := a.cold.Load(); cold != nil {
 		o, restarts = cold.opts, cold.restarts
 	}
-	if startsVisibly(a.beh, &o) {
+	if startsVisibly(a.beh, &o) && !o.AwaitReady {
 		ctx.sys.tellGuardian(c.slot, a.parent, ChildEvent{Ref: ctx.Self(), Kind: ChildStarted, Incarnation: restarts + 1})
 	}
+}
+
+// Ready tells the guardian of an actor spawned with Options.AwaitReady that it has started. Anywhere else it does nothing.
+func (ctx *Context) Ready() error {
+	c := ctx.here()
+	if c == nil {
+		return ctx.own()
+	}
+	a := ctx.cell
+	if cold := a.cold.Load(); cold != nil && cold.opts.AwaitReady && a.flags.Load()&flagGuarded != 0 {
+		ctx.sys.tellGuardian(c.slot, a.parent, ChildEvent{Ref: ctx.Self(), Kind: ChildStarted, Incarnation: cold.restarts + 1})
+	}
+	return nil
 }
 
 // decide records what shall become of an actor that is held, and has it run to carry that out; false if it is not held, or decided.
@@ -343,6 +358,19 @@ func (ctx *Context) EndChild(ref AnyRef) error {
 		return ErrNotHeld
 	}
 	return nil
+}
+
+// ChildHeld reports whether a guarded child of this actor waits for a decision that has not been made.
+func (ctx *Context) ChildHeld(ref AnyRef) bool {
+	a, err := ctx.child(ref)
+	if err != nil {
+		return false
+	}
+	mu := ctx.sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	cold := a.cold.Load()
+	return cold != nil && cold.limbo != nil && cold.limbo.verdict == undecided
 }
 
 type limboState uint8

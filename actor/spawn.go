@@ -33,6 +33,8 @@ type Options struct {
 
 	// OnSwap is asked in the actor, between two messages, before it takes a new behaviour: an error refuses it. See Swap.
 	OnSwap func(ctx *Context, offer SwapOffer) error
+	// AwaitReady has the guardian of a guarded child wait until the child calls Context.Ready: its code decides when it has started.
+	AwaitReady bool
 	// Resumable has the guardian told of a failed message before anything is released, so that it can have the actor go on:
 	// see SpawnGuarded and ResumeChild. For handlers; a routine that has returned cannot go on.
 	Resumable bool
@@ -66,7 +68,7 @@ func (o Options) check() error {
 }
 
 func (o Options) plain() bool {
-	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil && o.OnSwap == nil && o.queue == nil
+	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil && o.OnSwap == nil && !o.AwaitReady && o.queue == nil
 }
 
 // Spawner is where actors are spawned from: a *System, or a *Context, whose actor becomes the parent.
@@ -168,7 +170,7 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 		sys.unplace(a, flags) // Stop may have counted the living before this one was born
 		return AnyRef{}, ErrStopped
 	}
-	runs := flags&flagRoutine != 0 || o.OnStart != nil || o.guarded && b.starts()
+	runs := flags&flagRoutine != 0 || o.OnStart != nil || o.guarded && startsVisibly(b, o)
 	if m != nil {
 		a.coldOf().monitors = map[uint64]*monitor{m.id: m}
 		parent.note(m.id, self)
