@@ -181,7 +181,7 @@ func (w *worker) run(a *cell) *cell {
 	s := w.slot
 	s.turnNow = s.lastNow
 	var next *cell
-	if !s.special && a.calm() && !a.suspended() {
+	if !s.special && !a.suspended() && a.calm() {
 		next = w.runHere(a)
 	} else {
 		c := s.carrierFor(a)
@@ -235,8 +235,8 @@ func (s *slot) carrierFor(a *cell) *carrier {
 		s.tally.suspended--
 		return ctx.car.Load()
 	}
-	if a.patience < calmAfter {
-		a.patience++
+	if f := a.flags.Load(); f&(flagRoutine|flagJumpy) == 0 && f&calmMask < calmAfter*calmOne {
+		a.flags.Add(calmOne)
 	}
 	c := s.carrier()
 	c.job = a
@@ -244,14 +244,11 @@ func (s *slot) carrierFor(a *cell) *carrier {
 }
 
 // calmAfter is how often in a row a worker must have started an actor's turn, without the actor's waiting in the middle of a
-// message, until it runs on the worker's own stack; handOvers cost far more than switches do, so that after one it takes long.
-const (
-	calmAfter     = 64
-	calmAfterWait = -4096
-)
+// message, until it runs on the worker's own stack. A handover costs far more than switches do: one that needed it is jumpy for good.
+const calmAfter = 64
 
 // calm reports whether the actor can be trusted with a worker's own stack. For its slot only.
-func (a *cell) calm() bool { return a.patience >= calmAfter }
+func (a *cell) calm() bool { return a.flags.Load()&calmMask == calmAfter*calmOne }
 
 func (s *slot) carrier() *carrier {
 	if n := len(s.resting); n > 0 {
@@ -302,7 +299,9 @@ func (w *worker) commit(c *carrier) *cell {
 		next := c.job
 		c.job = nil
 		a := c.ctx.cell
-		a.patience = min(a.patience, 0)
+		if a.flags.Load()&calmMask != 0 {
+			a.flags.And(^calmMask)
+		}
 		if !a.park.CompareAndSwap(parkRunning, parkParked) {
 			a.park.Store(parkRunning) // unparked in between
 			s.push(a)
@@ -370,7 +369,7 @@ func (c *carrier) handOver(struct{}) bool {
 	}
 	ex, w := c.slot.ex, c.own
 	c.own, c.lent = nil, &loan{make(chan struct{}, 1), make(chan struct{}, 1)}
-	c.ctx.cell.patience = calmAfterWait
+	c.ctx.cell.flags.Or(flagJumpy)
 	c.next = c.lent.next
 	ex.nCarriers.Add(1)
 	s := w.slot

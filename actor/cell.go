@@ -33,9 +33,9 @@ type cell struct {
 	resume  *resumption // of a Suspend; guarded by the cell's lock
 	tomb    *Down       // how the last incarnation ended, nil for normally
 
-	patience int32 // how calm it is: see cell.calm; of the slot that runs the actor
-
 	home atomic.Uint32 // number of the slot that sends to it on and on, 0 for none: see slot.goHome
+
+	_ [4]byte // two cache lines, and each cell starts one
 }
 
 // Control signals, or'ed into cell.ctl. They are looked at between messages and at each wait.
@@ -50,7 +50,7 @@ const (
 	ctlTurn = ctlStop | ctlKill | ctlSwap // what an idle handler wakes for
 )
 
-// Flags of a cell, fixed at spawn.
+// Flags of a cell, fixed at spawn but for the last one.
 const (
 	flagDaemon uint32 = 1 << iota
 	flagSystem
@@ -59,6 +59,13 @@ const (
 	flagNamed
 	flagGuarded   // its guardian decides what follows an incarnation
 	flagResumable // ... and, where a message fails, whether one ends
+	flagJumpy     // it has waited on a worker's own stack
+)
+
+// The upper half of a cell's flags counts how calm it is: see cell.calm. Only the slot that runs the actor changes it.
+const (
+	calmOne  uint32 = 1 << 16
+	calmMask uint32 = 0xff << 16
 )
 
 // cold holds what few actors need. It is made under the cell's lock, once, and lives until the actor ends.

@@ -157,7 +157,6 @@ func (sys *System) hold(s *slot, a *cell, why Reason, failed bool) {
 		a.ctx.Store(nil)
 		a.resume = nil
 		a.ctl.Store(0)
-		a.patience = 0
 		if swap = cold.swap; swap != nil {
 			cold.swap = nil
 			a.beh = swap.b

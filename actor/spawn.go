@@ -240,7 +240,6 @@ func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
 	}
 	a.beh = b
 	a.tomb = nil
-	a.patience = 0
 	if a.ctl.Load() != 0 {
 		a.ctl.Store(0)
 	}
