@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"runtime"
 	"strings"
@@ -164,7 +165,7 @@ func (c *carrier) persist(ctx *Context) {
 	sys.guard("Persistent's persist", func() {
 		v, err := b.persist(ctx)
 		if err != nil {
-			sys.log.Error("state not kept", "actor", ctx.Self().String(), "err", err)
+			sys.say(slog.LevelError, "state not kept", "actor", ctx.Self().String(), "err", err)
 			return
 		}
 		kept = v
@@ -251,17 +252,28 @@ type PanicError struct {
 }
 
 // Error says what the behaviour panicked with.
-func (e *PanicError) Error() string { return fmt.Sprintf("actor: panic: %v", e.Value) }
+func (e *PanicError) Error() string {
+	if e == nil {
+		return "actor: a nil *PanicError"
+	}
+	return "actor: panic: " + textOf(e.Value)
+}
 
 // Unwrap returns the panic's value if it was an error.
 func (e *PanicError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
 	err, _ := e.Value.(error)
 	return err
 }
 
 // Stack formats the stack of the panic, innermost call first, as file:line and function. The program counters were taken
-// when it happened; the text is made here.
+// when it happened; the text is made here. It is empty for a value that no panic made.
 func (e *PanicError) Stack() string {
+	if e == nil || len(e.pcs) == 0 {
+		return ""
+	}
 	var b strings.Builder
 	frames := runtime.CallersFrames(e.pcs)
 	for {

@@ -28,6 +28,9 @@ type DeadlockError struct {
 
 // Error names the cycle.
 func (e *DeadlockError) Error() string {
+	if e == nil || len(e.Path) == 0 {
+		return "actor: deadlock"
+	}
 	s := "actor: deadlock:"
 	for i, r := range e.Path {
 		if i > 0 {
@@ -244,7 +247,7 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 		}
 	}
 	if w := c.watch.Load(); w != nil && w.seq == seq {
-		if !errors.Is(why, context.DeadlineExceeded) {
+		if why != context.DeadlineExceeded { // not errors.Is: an interrupt's error is the user's, and may panic
 			why = context.Canceled
 		}
 		w.ext.cancel(why)

@@ -1,8 +1,9 @@
 package actor
 
 import (
+	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 
@@ -294,9 +295,10 @@ func (drainMsg) message(ctx *Context) any {
 	return nil
 }
 
-// Interrupt makes the actor's current wait, or its next one, return err. Interrupts queue up: one for each wait.
+// Interrupt makes the actor's current wait, or its next one, return an *InterruptError that unwraps to err. Interrupts queue
+// up: one for each wait. An err that is nil, typed or not, is refused.
 func (r AnyRef) Interrupt(err error) error {
-	if err == nil {
+	if noMessage(err) {
 		return errors.New("actor: Interrupt needs an error to interrupt with")
 	}
 	r.awaitTurn("interrupts")
@@ -325,10 +327,20 @@ type InterruptError struct {
 }
 
 // Error names the cause.
-func (e *InterruptError) Error() string { return "actor: interrupted: " + e.Err.Error() }
+func (e *InterruptError) Error() string {
+	if e == nil || e.Err == nil {
+		return "actor: interrupted"
+	}
+	return "actor: interrupted: " + textOf(e.Err)
+}
 
 // Unwrap returns what Interrupt was given.
-func (e *InterruptError) Unwrap() error { return e.Err }
+func (e *InterruptError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 func (ctx *Context) takeInterrupt() error {
 	a := ctx.cell
@@ -665,7 +677,7 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 		}
 	}
 	if !why.Normal() && len(monitors) == 0 && len(links) == 0 {
-		sys.log.Warn("actor ended", "actor", self.String(), "name", nameOf(cold), "reason", why.String())
+		sys.say(slog.LevelWarn, "actor ended", "actor", self.String(), "name", nameOf(cold), "reason", why.String())
 	}
 	if parent != 0 {
 		sys.childEnded(s, parent, a)
@@ -720,10 +732,16 @@ func (sys *System) adopt(p, a *cell, parent uint64) {
 func (sys *System) guard(what string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			sys.log.Error("panic in "+what, "panic", fmt.Sprint(v), "stack", newPanicError(v).Stack())
+			sys.say(slog.LevelError, "panic in "+what, "panic", textOf(v), "stack", newPanicError(v).Stack())
 		}
 	}()
 	f()
+}
+
+// say logs for the System. A Logger that panics has nobody to tell it to.
+func (sys *System) say(level slog.Level, what string, args ...any) {
+	defer func() { _ = recover() }()
+	sys.log.Log(context.Background(), level, what, args...)
 }
 
 // setHeld lets the end of the actor find the messages that Select has passed over.

@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ReasonKind says in which way an actor ended.
@@ -37,12 +38,30 @@ type Reason struct {
 // Normal reports whether the end was an orderly one: normal or shutdown.
 func (r Reason) Normal() bool { return r.Kind <= ReasonShutdown }
 
-// String renders the reason for logs.
+// String renders the reason for logs: the kind, then what the error says beyond it.
 func (r Reason) String() string {
+	kind := r.Kind.String()
 	if r.Err == nil {
-		return r.Kind.String()
+		return kind
 	}
-	return r.Kind.String() + ": " + r.Err.Error()
+	text := strings.TrimPrefix(textOf(r.Err), "actor: ")
+	if text == kind {
+		return kind
+	}
+	return kind + ": " + strings.TrimPrefix(text, kind+": ")
+}
+
+// textOf is v's text, also where v is an error of a user's whose methods panic: nobody may come to harm who only reports it.
+func textOf(v any) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("a %T that cannot be printed", v)
+		}
+	}()
+	if err, ok := v.(error); ok {
+		return err.Error()
+	}
+	return fmt.Sprint(v)
 }
 
 // ExitError is how a failed actor looks to those who depend on it: its callers, those who Wait for it, those linked to it.
@@ -52,10 +71,20 @@ type ExitError struct {
 }
 
 // Error names the actor and why it ended.
-func (e *ExitError) Error() string { return fmt.Sprintf("%v ended: %v", e.Ref, e.Reason) }
+func (e *ExitError) Error() string {
+	if e == nil {
+		return "actor: a nil *ExitError"
+	}
+	return e.Ref.String() + " ended: " + e.Reason.String()
+}
 
 // Unwrap returns what the actor ended with.
-func (e *ExitError) Unwrap() error { return e.Reason.Err }
+func (e *ExitError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Reason.Err
+}
 
 // Is makes errors.Is(err, ErrStopped) true: an actor that ended has stopped.
 func (e *ExitError) Is(target error) bool { return target == ErrStopped }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"sync"
@@ -261,7 +262,7 @@ func (r *router) restart(m *routee, d Down) []*routee {
 		r.fail(fmt.Errorf("actor: router: %d routees ended within %v, the last: %w", len(r.ends), r.within, &ExitError{d.Ref, d.Reason}))
 		return nil
 	}
-	r.sys.log.Warn("routee replaced", "actor", d.Ref.String(), "reason", d.Reason.String())
+	r.sys.say(slog.LevelWarn, "routee replaced", "actor", d.Ref.String(), "reason", d.Reason.String())
 	n, err := r.start(m.at)
 	if err != nil {
 		r.fail(fmt.Errorf("actor: router: replacing a routee that ended: %w", err))

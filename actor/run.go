@@ -67,9 +67,9 @@ func (c *carrier) play(ctx *Context, a *cell) {
 		for {
 			c.turn = true
 			_, err := a.beh.handle(ctx, nil)
-			c.turn = false
 			if a.ctl.Load()&ctlSwap == 0 && !handsOver(err) || !c.swapRoutine(ctx, err) {
 				c.routineEnds(ctx, err)
+				c.turn = false
 				return
 			}
 		}
@@ -91,15 +91,14 @@ func (c *carrier) begin(ctx *Context, a *cell) bool {
 			err = cold.opts.OnStart(ctx)
 		}
 	}
-	c.turn = false
 	if err != nil {
 		c.endWith(ctx.reasonOf(err))
-		return false
 	}
-	if a.flags.Load()&flagGuarded != 0 {
+	c.turn = false
+	if err == nil && a.flags.Load()&flagGuarded != 0 {
 		c.tellStarted(ctx)
 	}
-	return true
+	return err == nil
 }
 
 // messages handles what is in the mailbox until it is empty, the budget is spent or the actor ends.
@@ -133,14 +132,14 @@ func (c *carrier) messages(ctx *Context, a *cell) {
 		}
 		c.turn = true
 		ok, err := beh.handle(ctx, c.env.msg)
+		if err != nil && c.fails(ctx, err) {
+			c.turn = false
+			return
+		}
 		c.turn = false
 		if !ok {
 			c.refuse(ctx, DeadWrongType, nil)
 			continue
-		}
-		if err != nil && err != ErrCallerGone { // a caller who gave up is no reason to end
-			c.endWith(ctx.reasonOf(err))
-			return
 		}
 		c.release(ctx)
 		if ctx.changed {
@@ -244,6 +243,16 @@ func (c *carrier) caught() {
 }
 
 func (c *carrier) endWith(r Reason) { c.end = &r }
+
+// fails reports whether err, which the behaviour returned, is the actor's end: a caller who gave up is no reason to end. It is
+// asked within the turn, as reasonOf is: the methods of a user's error are user code.
+func (c *carrier) fails(ctx *Context, err error) bool {
+	if errors.Is(err, ErrCallerGone) {
+		return false
+	}
+	c.endWith(ctx.reasonOf(err))
+	return true
+}
 
 func (c *carrier) routineEnds(ctx *Context, err error) {
 	r := Reason{}

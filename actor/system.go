@@ -225,6 +225,9 @@ type StopError struct {
 
 // Error names the number.
 func (e *StopError) Error() string {
+	if e == nil {
+		return "actor: a nil *StopError"
+	}
 	return fmt.Sprintf("actor: %d actors did not end: their code neither waits nor returns", e.Left)
 }
 

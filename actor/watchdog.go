@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -180,10 +181,10 @@ func (d *watchdog) trip(s *slot, age time.Duration) {
 	stuck, started := d.startSpare(s)
 	switch {
 	case started:
-		d.ex.sys.log.Debug("a behaviour holds its slot", "slot_for", age, "spare", true)
+		d.ex.sys.say(slog.LevelDebug, "a behaviour holds its slot", "slot_for", age, "spare", true)
 	case stuck > d.ex.maxSpare && !d.capped:
 		d.capped = true
-		d.ex.sys.log.Warn("no spare slot left: behaviours that neither wait nor return hold all of them", "stuck", stuck, "max_spare", d.ex.maxSpare)
+		d.ex.sys.say(slog.LevelWarn, "no spare slot left: behaviours that neither wait nor return hold all of them", "stuck", stuck, "max_spare", d.ex.maxSpare)
 	}
 }
 
@@ -230,5 +231,5 @@ func (s *slot) confess() {
 	}
 	pcs := make([]uintptr, 32)
 	e := &PanicError{pcs: pcs[:runtime.Callers(3, pcs)]}
-	s.ex.sys.log.Warn("a behaviour held its slot for long", "limit", s.ex.dog.after, "stack", e.Stack())
+	s.ex.sys.say(slog.LevelWarn, "a behaviour held its slot for long", "limit", s.ex.dog.after, "stack", e.Stack())
 }
