@@ -20,18 +20,18 @@ type carrier struct {
 	own   *worker // whose stack this is, nil for a coroutine and after handOver
 	lent  *loan   // after handOver
 
-	slot    *slot
-	job     *cell    // what to run when resumed at rest; with waitRest or waitPark: what to run next, elsewhere
-	names   bool     // whom a send wakes becomes job, since this actor is about to wait
-	ctx     *Context // whose behaviour runs here, nil at rest
-	env     envelope // the message in hand
-	busy    bool     // env is in hand: begun and not yet ended
-	turn    bool     // between begin and end of user code: where a panic may come from
-	block   bool     // in Block: the slot may be gone
-	dying   bool     // Goexit runs deferred functions
-	exiting bool     // OnExit runs, and end says why
-	wait    waitKind
-	end     *Reason
+	slot  *slot
+	job   *cell    // what to run when resumed at rest; with waitRest or waitPark: what to run next, elsewhere
+	names bool     // whom a send wakes becomes job, since this actor is about to wait
+	ctx   *Context // whose behaviour runs here, nil at rest
+	env   envelope // the message in hand
+	busy  bool     // env is in hand: begun and not yet ended
+	turn  bool     // between begin and end of user code: where a panic may come from
+	block bool     // in Block: the slot may be gone
+	dying bool     // Goexit runs deferred functions
+	stage endStage // how far the actor's end has got
+	wait  waitKind
+	end   *Reason
 
 	until time.Duration        // deadline of the current wait, 0 for none
 	timer *timer               // made at the first wait that has a deadline
@@ -68,7 +68,6 @@ func (c *carrier) main(yield func(struct{}) bool) {
 	c.yield = yield
 	c.g = getg()
 	defer c.unwind()
-	defer c.unwind() // the other one goes on where OnExit calls Goexit in this one
 	for c.job != nil {
 		c.runJob()
 		c.wait = waitRest
@@ -107,25 +106,35 @@ func (c *carrier) following() *cell {
 	return a
 }
 
-// unwind runs when the coroutine ends. In the middle of an actor that is runtime.Goexit: Kill, t.Fatal or the user's own.
+// unwind runs when the coroutine ends. In the middle of an actor that is runtime.Goexit: Kill, t.Fatal or the user's own. The
+// actor's end calls user code as well, which may do the same: unwind goes on behind it, until the actor has ended.
 func (c *carrier) unwind() {
-	if ctx := c.ctx; ctx != nil {
+	ctx := c.ctx
+	if ctx == nil && c.stage == stageNone {
+		return
+	}
+	defer c.unwind()
+	if ctx != nil {
 		c.dying = false
 		c.turn = false
-		reason := Reason{Kind: ReasonError, Err: ErrGoexit}
-		if ctx.killed {
-			reason = Reason{Kind: ReasonKilled, Err: ErrKilled}
-		}
-		if c.exiting {
-			reason = *c.end
+		if c.stage == stageNone {
+			c.endWith(ctx.exitReason())
 		}
 		c.dropCall()
-		c.finish(ctx, reason)
-		c.ctx = nil
-		if c.own == nil && c.lent == nil {
-			c.slot.ex.nCarriers.Add(-1)
-		}
+		c.finish(ctx)
 	}
+	c.stage = stageNone
+	if c.own == nil && c.lent == nil {
+		c.slot.ex.nCarriers.Add(-1)
+	}
+}
+
+// exitReason is why an actor ends whose goroutine does.
+func (ctx *Context) exitReason() Reason {
+	if ctx.killed {
+		return Reason{Kind: ReasonKilled, Err: ErrKilled}
+	}
+	return Reason{Kind: ReasonError, Err: ErrGoexit}
 }
 
 // worker is a goroutine that holds a slot and trampolines carriers on it.
@@ -210,7 +219,6 @@ func (w *worker) runHere(a *cell) *cell {
 		}
 	}()
 	defer c.unwind()
-	defer c.unwind() // as in carrier.main
 	c.slot, c.job = w.slot, a
 	c.runJob()
 	if c.lent != nil {

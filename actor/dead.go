@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -46,29 +47,33 @@ type deadLetters struct {
 	last    []DeadLetter
 	at      int
 	keep    int
-	subs    map[int]func(DeadLetter)
-	nextSub int
+	subs    []*subscription // oldest first; replaced, never changed
 }
 
+type subscription struct{ f func(DeadLetter) }
+
 // SubscribeDeadLetters calls f for every message that is dead-lettered from now on, in the goroutine where it happens: f
-// must be quick and must not wait; it may send. A panic in it is logged. The returned function ends the subscription.
+// must be quick and must not wait; it may send. Several subscribers are called in the order in which they subscribed.
+// A panic in f is logged. runtime.Goexit in it, as of t.FailNow, ends that goroutine, an actor's with the actor, once everything
+// else is done that was to be done, and it ends the subscription. The returned function ends it too. A nil f subscribes nobody.
 func (sys *System) SubscribeDeadLetters(f func(DeadLetter)) (cancel func()) {
+	if f == nil {
+		return func() {}
+	}
 	d := &sys.dead
+	sub := &subscription{f}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.subs == nil {
-		d.subs = make(map[int]func(DeadLetter))
-	}
-	id := d.nextSub
-	d.nextSub++
-	d.subs[id] = f
+	d.subs = append(slices.Clip(d.subs), sub)
 	d.watched.Store(true)
-	return func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.subs, id)
-		d.watched.Store(len(d.subs) > 0)
-	}
+	return func() { d.unsubscribe(sub) }
+}
+
+func (d *deadLetters) unsubscribe(sub *subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.subs = slices.DeleteFunc(slices.Clone(d.subs), func(s *subscription) bool { return s == sub })
+	d.watched.Store(len(d.subs) > 0)
 }
 
 // DeadLetters returns the last dead letters, oldest first: at most SystemOptions.DeadLetters of them. What it returns can be
@@ -122,14 +127,25 @@ func (d *deadLetters) add(sys *System, l DeadLetter) {
 		d.last[d.at] = l
 		d.at = (d.at + 1) % d.keep
 	}
-	var subs []func(DeadLetter)
-	if d.watched.Load() {
-		for _, f := range d.subs {
-			subs = append(subs, f)
-		}
-	}
+	subs := d.subs
 	d.mu.Unlock()
-	for _, f := range subs {
-		sys.guard("dead letter subscriber", func() { f(l) })
+	d.show(sys, subs, l)
+}
+
+// show shows l to subs. One that calls Goexit takes this goroutine along: then a deferred call shows l to those behind it.
+func (d *deadLetters) show(sys *System, subs []*subscription, l DeadLetter) {
+	if len(subs) == 0 {
+		return
+	}
+	shown := 0
+	defer func() {
+		if shown < len(subs) {
+			d.unsubscribe(subs[shown])
+			d.show(sys, subs[shown+1:], l)
+		}
+	}()
+	for _, sub := range subs {
+		sys.guard("dead letter subscriber", func() { sub.f(l) })
+		shown++
 	}
 }

@@ -1,8 +1,13 @@
 package actor_test
 
 import (
+	"errors"
+	"runtime"
 	"slices"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/greenroom-go/greenroom/actor"
 	"github.com/greenroom-go/greenroom/mailbox"
@@ -125,6 +130,65 @@ func TestDeadLetterIsSentAgain(t *testing.T) {
 		l := settle(t, sys)
 		if !slices.Equal(got.all(), upTo(0, 100)) || l.Dead != 100 || l.Handled != 100 {
 			t.Errorf("got %v, ledger %v", got.all(), l)
+		}
+	})
+}
+
+// LOST-3: a subscriber that calls Goexit, as t.FailNow does, takes nothing from the ending actor, from the other subscribers or from
+// the ledger: the actor's reason stays, its children are stopped, and it is shown no more.
+func TestGoexitInASubscriber(t *testing.T) {
+	for name, m := range map[string]actor.Mailbox{
+		"unbounded": {}, "bounded": {Capacity: 100}, "priority": {Priority: func(proto.Message) int { return 1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachProcs(t, func(t *testing.T, sys *actor.System) {
+				for _, end := range []struct {
+					how  func(actor.AnyRef)
+					kind actor.ReasonKind
+				}{{actor.AnyRef.Stop, actor.ReasonNormal}, {actor.AnyRef.Kill, actor.ReasonKilled}, {actor.AnyRef.Shutdown, actor.ReasonNormal}} {
+					before := deaths(t, sys)
+					goes := 0
+					for range 3 {
+						t.Cleanup(sys.SubscribeDeadLetters(func(actor.DeadLetter) { goes++; runtime.Goexit() }))
+					}
+					after := deaths(t, sys)
+					var child actor.AnyRef
+					a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+						child = actor.MustSpawn(ctx, hold()).AnyRef
+						_, err := in.Select(ctx, func(m *num) bool { return m.Value == 5 })
+						return errors.Join(err, ctx.Stash(), ctx.Sleep(time.Hour))
+					}), actor.Options{Mailbox: m})
+					tell(t, a, upTo(0, 10)...)
+					settled(t, sys)
+					end.how(a.AnyRef)
+					wantKind(t, a.AnyRef, end.kind)
+					settled(t, sys)
+					if len(before.all()) != 10 || len(after.all()) != 10 || goes != 3 || child.Alive() {
+						t.Errorf("shown %d before and %d behind, %d times to the ones that go; the child lives: %v",
+							len(before.all()), len(after.all()), goes, child.Alive())
+					}
+				}
+			})
+		})
+	}
+}
+
+// LOST-3: a subscriber's Goexit in a sender's goroutine takes that goroutine and not the message that it sent.
+func TestGoexitInASubscriberOfASender(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		a := actor.MustSpawn(sys, idler(), actor.Options{Mailbox: actor.Mailbox{Capacity: 1, Overflow: mailbox.DropOldest}})
+		for range 100 {
+			cancel := sys.SubscribeDeadLetters(func(actor.DeadLetter) { runtime.Goexit() })
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range 5 {
+					_ = a.Send(t.Context(), &num{})
+				}
+			}()
+			await(t, done)
+			cancel()
+			settled(t, sys)
 		}
 	})
 }

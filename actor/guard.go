@@ -249,13 +249,23 @@ func (c *carrier) carryOut(a *cell) bool {
 		ctx := a.ctx.Load()
 		ctx.car.Store(c)
 		c.ctx = ctx
+		c.endWith(h.reason)
+		c.stage = stageBegun
 		c.finishIncarnation(ctx, h.reason)
 		return false
 	}
-	self := AnyRef{sys.node, uint64(a.gen.Load())<<32 | uint64(a.idx)}
-	c.closeMailbox(a, self, &ExitError{self, h.reason})
-	sys.finalize(c.slot, a, h.reason)
+	c.stage = stageLast
+	c.bury(a, h.reason)
+	c.stage = stageNone
 	return false
+}
+
+// bury ends an actor for good whose last incarnation has ended before.
+func (c *carrier) bury(a *cell, why Reason) {
+	sys := c.slot.ex.sys
+	self := AnyRef{sys.node, uint64(a.gen.Load())<<32 | uint64(a.idx)}
+	defer sys.finalize(c.slot, a, why) // whatever subscribers do
+	c.closeMailbox(a, self, &ExitError{self, why})
 }
 
 // over is the second stage of an incarnation's end: the actor's final one, unless it has a guardian.

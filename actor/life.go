@@ -438,17 +438,32 @@ func (ctx *Context) signals() (Reason, bool) {
 	return ctx.stopReason(), true
 }
 
-// finish is the first stage of an actor's end, on its own carrier: it gives back what the actor holds and closes its mailbox.
-// The second stage follows at once, or when the last child has ended.
-func (c *carrier) finish(ctx *Context, why Reason) {
+// endStage says how far the end of the actor on a carrier has got. What the end calls of the user's, OnExit, subscribers and the
+// Logger, may call runtime.Goexit; then unwind has finish go on from there.
+type endStage uint8
+
+const (
+	stageNone  endStage = iota
+	stageBegun          // carrier.end says why
+	stageExit           // OnExit was called
+	stageKept           // what a guarded one leaves for its next incarnation was asked for
+	stageLast           // the carrier no longer knows the actor
+)
+
+// finish is the first stage of an actor's end, for the reason in c.end, on its own carrier: it gives back what the actor holds
+// and closes its mailbox. The second stage follows at once, or when the last child has ended. Each step can be done again.
+func (c *carrier) finish(ctx *Context) {
 	a, sys := ctx.cell, ctx.sys
+	why := *c.end
+	c.stage = max(c.stage, stageBegun)
 	if why.Err != nil || ctx.stopping {
 		c.conclude(ctx, why)
 	}
 	c.release(ctx)
-	if a.flags.Load()&flagResumable != 0 && (why.Kind == ReasonError || why.Kind == ReasonPanic) && !ctx.stopping && !c.exiting && sys.guarded(a) {
-		c.ctx = nil
+	if c.stage == stageBegun && a.flags.Load()&flagResumable != 0 && (why.Kind == ReasonError || why.Kind == ReasonPanic) && !ctx.stopping && sys.guarded(a) {
+		c.ctx, c.end, c.stage = nil, nil, stageLast
 		sys.hold(c.slot, a, why, true)
+		c.stage = stageNone
 		return
 	}
 	c.finishIncarnation(ctx, why)
@@ -457,19 +472,19 @@ func (c *carrier) finish(ctx *Context, why Reason) {
 // finishIncarnation releases what the incarnation held.
 func (c *carrier) finishIncarnation(ctx *Context, why Reason) {
 	a, sys := ctx.cell, ctx.sys
-	if cold := a.cold.Load(); cold != nil && cold.opts.OnExit != nil && !c.exiting {
-		c.end, c.exiting = &why, true // for the case that it calls Goexit
-		ctx.cleaning = true
-		ctx.killed = ctx.killed || why.Kind == ReasonKilled
-		sys.guard("OnExit", func() { cold.opts.OnExit(ctx, why) })
+	if c.stage < stageExit {
+		c.stage = stageExit
+		ctx.onExit(why)
 	}
-	c.end, c.exiting = nil, false
 	ctx.ended.Store(true)
 	ctx.ext.Load().cancelAll(ErrStopped)
 	exit := &ExitError{ctx.Self(), why}
 	if sys.guarded(a) {
 		c.keepMailbox(a)
-		c.persist(ctx)
+		if c.stage < stageKept {
+			c.stage = stageKept
+			c.persist(ctx)
+		}
 	} else {
 		a.flags.And(^flagGuarded)
 		c.closeMailbox(a, ctx.Self(), exit)
@@ -485,13 +500,24 @@ func (c *carrier) finishIncarnation(ctx *Context, why Reason) {
 	}
 	mu.Unlock()
 	s := c.slot
-	c.ctx = nil
+	c.ctx, c.end, c.stage = nil, nil, stageLast
 	if children {
 		sys.stopChildren(s, a, ctx.id(), why.Kind == ReasonKilled)
 		sys.childrenGone(s, a, ctx.id())
+	} else {
+		sys.over(s, a, why)
+	}
+	c.stage = stageNone
+}
+
+func (ctx *Context) onExit(why Reason) {
+	cold := ctx.cell.cold.Load()
+	if cold == nil || cold.opts.OnExit == nil {
 		return
 	}
-	sys.over(s, a, why)
+	ctx.cleaning = true
+	ctx.killed = ctx.killed || why.Kind == ReasonKilled
+	ctx.sys.guard("OnExit", func() { cold.opts.OnExit(ctx, why) })
 }
 
 // conclude settles the message in hand of an actor that ends while it has one.
@@ -519,38 +545,50 @@ func (c *carrier) conclude(ctx *Context, why Reason) {
 	c.refuse(ctx, dead, exit)
 }
 
+// closeMailbox makes a dead letter of everything that the actor self has not handled. A subscriber that is shown one may call Goexit:
+// then a deferred call goes on.
 func (c *carrier) closeMailbox(a *cell, self AnyRef, exit *ExitError) {
-	s := c.slot
-	sys, gen := s.ex.sys, uint32(self.id>>32)
-	dead := func(env envelope) {
-		if _, ok := env.msg.(adapter); ok {
-			s.tally.handled++ // a Down or a timer's tick that nobody is left to hear
-			return
+	closed := false
+	defer func() {
+		if !closed {
+			c.closeMailbox(a, self, exit)
 		}
-		to := self
-		if env.gen() != gen {
-			to.id = uint64(env.gen())<<32 | uint64(a.idx)
-		}
-		sys.deadLetter(s, to, env, DeadStopped, exit)
-	}
+	}()
+	lose := func(env envelope) { c.lose(self, env, exit) }
 	cold := a.cold.Load()
 	if cold != nil {
 		if cold.skipped != nil {
-			for _, env := range *cold.skipped {
-				dead(env)
-			}
-			cold.skipped = nil
+			handOut(cold.skipped, lose)
 		}
-		for _, env := range cold.stash {
-			dead(env)
-		}
-		cold.stash = nil
+		handOut(&cold.stash, lose)
 	}
-	if a.flags.Load()&flagQueue != 0 {
-		cold.queue.Close(dead)
+	if a.flags.Load()&flagQueue == 0 {
+		a.box.Close(&c.slot.cache, lose)
+	} else {
+		cold.queue.Close(func(env envelope) { cold.stash = append(cold.stash, env) })
+		handOut(&cold.stash, lose)
+	}
+	closed = true
+}
+
+// handOut gives f all of the list. Each leaves the list before.
+func handOut(list *[]envelope, f func(envelope)) {
+	for len(*list) > 0 {
+		env := (*list)[0]
+		*list = (*list)[1:]
+		f(env)
+	}
+	*list = nil
+}
+
+// lose makes a dead letter of what the actor leaves behind. A Down or a timer's tick that nobody is left to hear counts as handled.
+func (c *carrier) lose(self AnyRef, env envelope, exit *ExitError) {
+	if _, ok := env.msg.(adapter); ok {
+		c.slot.tally.handled++
 		return
 	}
-	a.box.Close(&s.cache, dead)
+	to := AnyRef{self.node, uint64(env.gen())<<32 | self.id&lowWord}
+	c.slot.ex.sys.deadLetter(c.slot, to, env, DeadStopped, exit)
 }
 
 // giveBack releases what a dead incarnation held: its calls, monitors, timers, locks.
@@ -676,14 +714,14 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 			other.linkDown(s, down)
 		}
 	}
+	defer sys.ended(flags) // deferred, so that it is done whatever the Logger does, this one's and the parent's
+	defer sys.table.release(a)
+	if parent != 0 {
+		defer sys.childEnded(s, parent, a)
+	}
 	if !why.Normal() && len(monitors) == 0 && len(links) == 0 {
 		sys.say(slog.LevelWarn, "actor ended", "actor", self.String(), "name", nameOf(cold), "reason", why.String())
 	}
-	if parent != 0 {
-		sys.childEnded(s, parent, a)
-	}
-	sys.table.release(a)
-	sys.ended(flags)
 }
 
 func nameOf(c *cold) string {

@@ -45,9 +45,7 @@ func (c *carrier) runTurn(a *cell) {
 	c.ctx = ctx
 	c.play(ctx, a)
 	if c.end != nil {
-		r := *c.end
-		c.end = nil
-		c.finish(ctx, r)
+		c.finish(ctx)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"testing"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -139,4 +140,32 @@ func TestLoggerThatPanics(t *testing.T) {
 			t.Fatal(err)
 		}
 	}, actor.SystemOptions{Logger: slog.New(panickingHandler{})})
+}
+
+type goingHandler struct{ panickingHandler }
+
+func (goingHandler) Handle(context.Context, slog.Record) error { runtime.Goexit(); return nil }
+
+// BAD-8: OnExit, a Logger and a subscriber that all call Goexit leave no actor behind, and its reason stays.
+func TestGoexitAtTheEnd(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		failure := errors.New("failed")
+		for range 20 {
+			cancel := sys.SubscribeDeadLetters(func(actor.DeadLetter) { runtime.Goexit() })
+			ran := 0
+			parent := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+				actor.MustSpawn(ctx, hold(), actor.Options{OnExit: func(*actor.Context, actor.Reason) { runtime.Goexit() }})
+				return failure
+			}), actor.Options{OnExit: func(*actor.Context, actor.Reason) { ran++; runtime.Goexit() }})
+			for range 3 {
+				_ = parent.Send(t.Context(), &num{}) // it may have ended by the second
+			}
+			wantErr(t, "join", sys.Join(patient(t)), nil) // nobody watches it: its end is logged
+			_, why := outcome(t, parent.AnyRef)
+			if !errors.Is(why.Err, failure) || ran != 1 {
+				t.Fatalf("ended with %v, OnExit ran %d times", why, ran)
+			}
+			cancel()
+		}
+	}, actor.SystemOptions{Logger: slog.New(goingHandler{})})
 }

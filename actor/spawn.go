@@ -355,7 +355,7 @@ func (sys *System) pushQueue(ctx context.Context, s *slot, a *cell, env envelope
 	}
 	if evicted {
 		to := AnyRef{sys.node, uint64(oldest.gen())<<32 | uint64(a.idx)}
-		sys.deadLetter(s, to, oldest, DeadOverflow, nil)
+		defer sys.deadLetter(s, to, oldest, DeadOverflow, nil) // last: a subscriber may end this goroutine
 	}
 	switch out {
 	case mailbox.Wake:

@@ -164,23 +164,21 @@ func (q *MPSC[E]) Len() int {
 	return count
 }
 
-// Close makes every later Push answer Closed and hands what is still queued to f, oldest first. For the consumer only.
+// Close makes every later Push answer Closed and hands what is still queued to f, oldest first. For the consumer only. Where f
+// panics or ends its goroutine, another Close hands out the rest.
 func (q *MPSC[E]) Close(c *Cache[E], f func(E)) {
-	h := q.head.Swap(closedMark())
+	if h := q.head.Swap(closedMark()); h != nil && h != busyMark() && h != closedMark() {
+		end := &q.list
+		for *end != nil {
+			end = &(*end).next
+		}
+		*end, _ = reverse(nodeOf[E](h))
+	}
 	for n := q.list; n != nil; n = q.list {
 		q.list = n.next
 		e := n.e
 		c.give(n)
 		f(e)
-	}
-	if h == nil || h == busyMark() || h == closedMark() {
-		return
-	}
-	for n, _ := reverse(nodeOf[E](h)); n != nil; {
-		next, e := n.next, n.e
-		c.give(n)
-		f(e)
-		n = next
 	}
 }
 

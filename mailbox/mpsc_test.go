@@ -202,3 +202,30 @@ func heapAlloc() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// Where the function given to Close panics, another Close hands out the rest, in order and behind a closed door.
+func TestMPSCCloseGoesOn(t *testing.T) {
+	q, pool := newMPSC()
+	c := NewCache(pool)
+	for e := range 6 {
+		q.Push(c, e)
+		if e == 2 {
+			q.Pop(c)
+		}
+	}
+	var got []int
+	for range 6 {
+		func() {
+			defer func() { _ = recover() }()
+			q.Close(c, func(e int) {
+				same(t, "Push while closing", q.Push(c, 9), Closed)
+				got = append(got, e)
+				panic(e)
+			})
+		}()
+	}
+	same(t, "handed out", len(got), 5)
+	for i, e := range got {
+		same(t, "element", e, i+1)
+	}
+}
