@@ -14,6 +14,8 @@ import (
 // ErrNoReply means that the callee handled a call and neither replied nor kept a Responder.
 var ErrNoReply = errors.New("actor: the callee handled the call without a reply")
 
+var errFailNil = fmt.Errorf("%w: it failed it with a nil error", ErrNoReply)
+
 // ErrNoCall answers Reply where there is nothing to reply to: the message in hand was sent, or was answered already.
 var ErrNoCall = errors.New("actor: no call to reply to")
 
@@ -169,6 +171,13 @@ func (c *call) observe(seq uint32, ext *contextExt) error {
 		return c.abandoned(seq)
 	}
 	return nil
+}
+
+// unobserve undoes observe.
+func (c *call) unobserve(ext *contextExt) {
+	if w := c.watch.Load(); w != nil && w.ext == ext {
+		c.watch.CompareAndSwap(w, nil)
+	}
 }
 
 // move says that use seq waits for to from now on, if it still waits for from.
@@ -425,10 +434,11 @@ func (ctx *Context) Reply(m proto.Message) error {
 	return ctx.answer(m, nil)
 }
 
-// Fail answers the call in hand with an error, which Call returns as it is.
+// Fail answers the call in hand with an error, which Call returns as it is. Of a nil err, typed or not, the caller gets an error
+// that is ErrNoReply and says so.
 func (ctx *Context) Fail(err error) error {
-	if err == nil {
-		err = ErrNoReply
+	if noMessage(err) {
+		err = errFailNil
 	}
 	return ctx.answer(nil, err)
 }
@@ -441,7 +451,7 @@ func (ctx *Context) answer(m proto.Message, err error) error {
 	if !ctx.answers {
 		return ErrNoCall
 	}
-	ctx.answers = false
+	ctx.settled(c)
 	return ctx.sys.reply(c.slot, callRef{c.env.call, c.env.seq()}, m, err)
 }
 
@@ -495,7 +505,7 @@ func (ctx *Context) Responder() (Responder, error) {
 	if !ctx.answers {
 		return Responder{}, ErrNoCall
 	}
-	ctx.answers = false
+	ctx.settled(c)
 	ref := callRef{c.env.call, c.env.seq()}
 	ref.c.move(ref.seq, ctx.Self(), AnyRef{})
 	ctx.keepOpen(ref)
@@ -534,13 +544,13 @@ func (r Responder) Reply(m proto.Message) error {
 	return r.sys.reply(nil, r.ref, m, nil)
 }
 
-// Fail answers the call with an error, from any goroutine.
+// Fail answers the call with an error, from any goroutine. A nil one is told as by Context.Fail.
 func (r Responder) Fail(err error) error {
 	if r.sys == nil {
 		return ErrNoCall
 	}
-	if err == nil {
-		err = ErrNoReply
+	if noMessage(err) {
+		err = errFailNil
 	}
 	r.sys.awaitTurn("fails a call", nil)
 	return r.sys.reply(nil, r.ref, nil, err)
@@ -562,7 +572,7 @@ func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
 		k.move(seq, to.AnyRef, ctx.Self())
 		return err
 	}
-	ctx.answers = false
+	ctx.settled(c)
 	return nil
 }
 

@@ -327,13 +327,18 @@ func (w *worker) commit(c *carrier) *cell {
 
 // arm sets the timer of a wait, on the worker's stack: the carrier's stays small.
 func (c *carrier) arm(s *slot) {
-	if !c.timer.armed() {
-		if c.timer == nil {
-			c.timer = new(timer)
-		}
-		s.ex.timers.arm(c.timer, c.until, timerWake, c.ctx.cell)
-	}
+	until := max(c.until, 1)
 	c.until = 0
+	if c.timer == nil {
+		c.timer = new(timer)
+	}
+	if c.timer.armed() {
+		if c.timer.at == until {
+			return
+		}
+		s.ex.timers.disarm(c.timer) // a wait within another one, as in a function given to Select
+	}
+	s.ex.timers.arm(c.timer, until, timerWake, c.ctx.cell)
 }
 
 // idleOrSignalled puts a waiting actor to rest; false means that it must run again, with whoever calls.

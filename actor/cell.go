@@ -86,6 +86,7 @@ type cold struct {
 	held       map[holding]struct{} // given back when the actor ends
 	open       map[callRef]struct{} // calls kept as Responders
 	stash      []envelope
+	shields    []*limitedContext // Cleanups, of the actor's own goroutine
 	skipped    *[]envelope
 	guard      func(ChildEvent) any // of a guardian
 	limbo      *limbo               // of a guarded child

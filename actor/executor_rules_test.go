@@ -463,7 +463,7 @@ func TestContextIsLazy(t *testing.T) {
 		if err := ctx.Err(); err != nil {
 			t.Error(err)
 		}
-		if l := bounded.(*limitedContext); ctx.ext.Load() != nil || l.std != nil {
+		if l := bounded.(*limitedContext); ctx.ext.Load() != nil || l.std.Load() != nil {
 			t.Error("a wait made a context")
 		}
 		return nil

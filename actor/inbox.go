@@ -75,13 +75,13 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 		return m, in.ctx.own()
 	}
 	c.release(in.ctx) // before anything else: a deadline of the call that was in hand is over
-	if own, ok := ctx.(*Context); !ok || own != in.ctx {
+	if own, ok := ctx.(*Context); !ok || own != in.ctx || own.cleaning {
 		return in.receiveUnder(ctx, match)
 	}
 	a := in.ctx.cell
 	for {
 		if ctl := a.ctl.Load(); ctl != 0 {
-			if err := in.ctx.interrupted(ctl); err != nil {
+			if err := in.ctx.interrupted(ctl, false); err != nil {
 				return m, err
 			}
 			if in.Swapped() {
@@ -100,11 +100,8 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 
 // receiveUnder is receive under a derived context.
 func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, err error) {
-	w, err := enter(ctx)
+	w, err := enterAs(in.ctx, ctx)
 	defer w.leave()
-	if err == nil && w.ctx != in.ctx {
-		err = ErrForeignGoroutine
-	}
 	if err != nil {
 		return m, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -414,7 +415,9 @@ func (ctx *Context) SetValue(v any) error {
 }
 
 // Stopping reports whether the actor was asked to stop.
-func (ctx *Context) Stopping() bool { return ctx.cell.ctl.Load()&ctlStop != 0 && !ctx.ended.Load() }
+func (ctx *Context) Stopping() bool {
+	return !ctx.none() && ctx.cell.ctl.Load()&ctlStop != 0 && !ctx.ended.Load()
+}
 
 func (ctx *Context) stopReason() Reason {
 	mu := ctx.sys.locks.of(ctx.cell.idx)
@@ -515,7 +518,7 @@ func (ctx *Context) onExit(why Reason) {
 	if cold == nil || cold.opts.OnExit == nil {
 		return
 	}
-	ctx.cleaning = true
+	ctx.shield(&limitedContext{Context: ctx, at: math.MaxInt64})
 	ctx.killed = ctx.killed || why.Kind == ReasonKilled
 	ctx.sys.guard("OnExit", func() { cold.opts.OnExit(ctx, why) })
 }
@@ -651,7 +654,7 @@ func (sys *System) childrenOf(a *cell, id uint64) []AnyRef {
 
 // Children lists the actor's living children, youngest first.
 func (ctx *Context) Children() []AnyRef {
-	if ctx.ended.Load() {
+	if ctx.none() || ctx.ended.Load() {
 		return nil
 	}
 	return ctx.sys.childrenOf(ctx.cell, ctx.id())

@@ -177,7 +177,6 @@ func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 			return false
 		}
 		ctx.answers = true
-		ctx.beginCall(env)
 	}
 	if ad, ok := env.msg.(adapter); ok {
 		was := c.turn // true in a routine

@@ -50,7 +50,7 @@ func send(ctx context.Context, r AnyRef, env envelope) error {
 	if noMessage(env.msg) {
 		return ErrNilMessage
 	}
-	if c, ok := ctx.(*Context); ok && c.sys == sys {
+	if c, ok := ctx.(*Context); ok && c != nil && c.sys == sys {
 		if car := c.here(); car != nil {
 			return sys.sendFromActor(c, car, r, env)
 		}

@@ -16,6 +16,8 @@ var ErrNilBehaviour = errors.New("actor: the behaviour is nil: make one with Han
 // ErrNameTaken answers a Spawn with a name that a living actor has.
 var ErrNameTaken = errors.New("actor: the name is taken by a living actor")
 
+var errNoSpawner = errors.New("actor: spawn from nil: pass a *System or a *Context")
+
 // Options say what is particular about one actor. The zero value is an unnamed actor with an unbounded mailbox.
 type Options struct {
 	// Name finds the actor with System.Lookup. Empty means none. A name is unique among the living.
@@ -77,7 +79,7 @@ type Spawner interface {
 }
 
 func (sys *System) spawner() (*System, *Context)  { return sys, nil }
-func (ctx *Context) spawner() (*System, *Context) { return ctx.sys, ctx }
+func (ctx *Context) spawner() (*System, *Context) { return ctx.System(), ctx }
 
 // Spawn starts an actor and returns its address; at most one Options may be given. From a Context the actor is a child: it
 // ends before its parent's end is told to anybody. A handler's code runs when its first message comes, a routine's at once.
@@ -93,6 +95,9 @@ func Spawn[M proto.Message](from Spawner, b Behaviour[M], o ...Options) (Ref[M],
 func SpawnMonitor[W, M proto.Message](ctx *Context, b Behaviour[M], adapt func(Down) W, o ...Options) (Ref[M], MonitorRef, error) {
 	if adapt == nil {
 		return Ref[M]{}, MonitorRef{}, errors.New("actor: SpawnMonitor needs a function that makes a message of a Down")
+	}
+	if err := ctx.own(); err != nil {
+		return Ref[M]{}, MonitorRef{}, err
 	}
 	id := ctx.sys.nextID.Add(1)
 	m := &monitor{id: id, who: ctx.Self(), adapt: func(d Down) any { return adapt(d) }}
@@ -111,12 +116,12 @@ func MustSpawn[M proto.Message](from Spawner, b Behaviour[M], o ...Options) Ref[
 
 func spawn(from Spawner, b behaviour, opts []Options, m *monitor) (AnyRef, error) {
 	if from == nil {
-		return AnyRef{}, errors.New("actor: spawn from nil: pass a *System or a *Context")
-	}
-	if from == nil {
-		return AnyRef{}, errors.New("actor: spawn from nil: pass a *System or a *Context")
+		return AnyRef{}, errNoSpawner
 	}
 	sys, ctx := from.spawner()
+	if sys == nil {
+		return AnyRef{}, errNoSpawner
+	}
 	if b == nil {
 		return AnyRef{}, ErrNilBehaviour
 	}

@@ -18,10 +18,7 @@ var ErrNotSuspended = errors.New("actor: the actor is not suspended")
 // Suspend waits for Resume under ctx, which is the actor's Context or derives from it, and returns the value that Resume was
 // given. Messages do not end it; they queue up.
 func (c *Context) Suspend(ctx context.Context) (any, error) {
-	w, err := enter(ctx)
-	if err == nil && w.ctx != c {
-		err = ErrForeignGoroutine
-	}
+	w, err := enterAs(c, ctx)
 	if err != nil {
 		w.leave()
 		return nil, err
@@ -52,10 +49,13 @@ func (c *Context) SuspendFor(d time.Duration, alarm any) (any, error) {
 		}
 		return alarm, nil
 	}
-	l, cancel := c.WithTimeout(d)
-	defer cancel()
+	if c.none() {
+		return nil, ErrNilContext
+	}
+	l := c.limit(d)
+	defer l.cancel()
 	v, err := c.Suspend(l)
-	if errors.Is(err, context.DeadlineExceeded) && l.Err() != nil {
+	if err == context.DeadlineExceeded && c.sys.ex.now() >= l.at {
 		return alarm, nil
 	}
 	return v, err

@@ -59,14 +59,15 @@ var ErrEnded = errors.New("actor: the actor that this Context belonged to has en
 // ErrInBlock answers waits inside a function that runs under Block, where the actor may have no slot.
 var ErrInBlock = errors.New("actor: waiting is not possible inside Block: return from the blocking function first")
 
-// ErrNilContext answers a wait under a nil context.
-var ErrNilContext = errors.New("actor: nil context: pass the actor's Context, or context.Background()")
+// ErrNilContext answers a wait under a nil context, and all uses of a nil or zero Context.
+var ErrNilContext = errors.New("actor: nil context: pass the Context that the behaviour was given, or context.Background()")
 
 // waiting is one wait of an actor: who waits, until when, and what else may end it.
 type waiting struct {
 	ctx   *Context
 	c     *carrier
 	until time.Duration   // 0: no deadline
+	limit *limitedContext // what WithTimeout or Cleanup returned, if the wait is under that
 	other context.Context // a derived context that must be asked too
 	stop  func() bool     // of other's AfterFunc
 }
@@ -81,14 +82,11 @@ func enter(ctx context.Context) (w waiting, err error) {
 	case *Context:
 		w.ctx = x
 	case *limitedContext:
-		w.ctx, w.until = x.Context, x.at
+		w.ctx, w.until, w.limit = x.Context, x.at, x
 		if x.canceled.Load() {
 			return w, context.Canceled
 		}
 	default:
-		if ctx == nil {
-			return w, errNilContext
-		}
 		c, ok := FromContext(ctx)
 		if !ok {
 			return w, nil
@@ -98,15 +96,40 @@ func enter(ctx context.Context) (w waiting, err error) {
 	if w.c = w.ctx.here(); w.c == nil {
 		return w, w.ctx.own()
 	}
-	if w.c.busy && w.c.env.call != nil {
-		if d := w.c.env.call.deadlineOf(w.c.env.seq()); d != 0 && (w.until == 0 || d < w.until) {
-			w.until = d
-		}
+	if w.ctx.answers {
+		w.bound()
 	}
 	if w.other != nil {
 		err = w.observe()
 	}
 	return w, err
+}
+
+// enterAs is enter for what only own may wait for. A context that belongs to no actor bounds the wait beside own.
+func enterAs(own *Context, ctx context.Context) (w waiting, err error) {
+	w, err = enter(ctx)
+	switch {
+	case err != nil:
+	case w.ctx == nil:
+		if w.c = own.here(); w.c == nil {
+			return w, own.own()
+		}
+		w.ctx, w.other = own, ctx
+		if own.answers {
+			w.bound()
+		}
+		err = w.observe()
+	case w.ctx != own:
+		err = ErrForeignGoroutine
+	}
+	return w, err
+}
+
+// bound has the deadline of the call in hand end the wait.
+func (w *waiting) bound() {
+	if d := w.c.env.call.deadlineOf(w.c.env.seq()); d != 0 && (w.until == 0 || d < w.until) {
+		w.until = d
+	}
 }
 
 // observe has a context of package context wake the actor.
@@ -128,17 +151,20 @@ func (w *waiting) observe() error {
 func (w *waiting) check() error {
 	ctx := w.ctx
 	if ctl := ctx.cell.ctl.Load(); ctl != 0 {
-		if err := ctx.interrupted(ctl); err != nil {
+		if err := ctx.interrupted(ctl, w.limit != nil && w.limit.shields); err != nil {
 			return err
 		}
+	}
+	if w.limit != nil && w.limit.canceled.Load() {
+		return context.Canceled
 	}
 	if w.other != nil {
 		if err := w.other.Err(); err != nil {
 			return err
 		}
 	}
-	if c := w.c; c.busy && c.env.call != nil && ctx.answers {
-		if err := c.env.call.abandoned(c.env.seq()); err != nil {
+	if ctx.answers {
+		if err := w.c.env.call.abandoned(w.c.env.seq()); err != nil {
 			return err
 		}
 	}
@@ -155,10 +181,20 @@ func (w *waiting) sleep(k waitKind) error {
 	}
 	c := w.c
 	c.until = w.until
+	if w.ctx.cleaning {
+		w.awake()
+	}
 	c.slot.tally.waits++
 	c.slot.left-- // the worker looks at the clock, on its own stack
 	c.switchAway(k)
 	return nil
+}
+
+// awake has the actor look around when a Cleanup's time is over, from when on a request to stop counts again.
+func (w *waiting) awake() {
+	if until := w.ctx.shieldedUntil(); until != 0 && (w.c.until == 0 || until < w.c.until) {
+		w.c.until = until
+	}
 }
 
 // leave ends the wait.
@@ -171,8 +207,9 @@ func (w *waiting) leave() {
 	}
 }
 
-// interrupted returns the error with which a signal ends waits. A kill does not return.
-func (ctx *Context) interrupted(ctl uint32) error {
+// interrupted returns the error with which a signal ends waits; a request to stop does not end one that is shielded. A kill does
+// not return.
+func (ctx *Context) interrupted(ctl uint32, shielded bool) error {
 	if ctl&ctlKill != 0 {
 		return ctx.die()
 	}
@@ -183,7 +220,7 @@ func (ctx *Context) interrupted(ctl uint32) error {
 	}
 	if ctl&ctlStop != 0 {
 		ctx.stopping = true
-		if !ctx.cleaning {
+		if !shielded && ctx.shieldedUntil() == 0 {
 			return ErrStopped
 		}
 	}
@@ -221,7 +258,7 @@ func (ctx *Context) Sleep(d time.Duration) error {
 			return w.check()
 		}
 		if err := w.sleep(waitPark); err != nil {
-			if errors.Is(err, context.DeadlineExceeded) && ctx.sys.ex.now() >= until {
+			if err == context.DeadlineExceeded && ctx.sys.ex.now() >= until {
 				continue
 			}
 			return err
