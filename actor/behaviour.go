@@ -216,6 +216,15 @@ func (routine[M]) accepts(any) bool        { return true }
 func (routine[M]) takesType() reflect.Type { return typeOf[M]() }
 func (routine[M]) takes(M)                 {}
 
+// fits reports, as an error, whether no M can be a message for the actor. Of an interface type only the values can tell.
+func fits[M proto.Message](ctx *Context) error {
+	m, taken := typeOf[M](), ctx.cell.beh.takesType()
+	if m.Kind() == reflect.Interface || taken != nil && m.AssignableTo(taken) {
+		return nil
+	}
+	return fmt.Errorf("actor: %w: the actor takes no %v", ErrWrongType, m)
+}
+
 // Become replaces the behaviour of the actor that calls it, from the next message on. The mailbox, name, ref, monitors and
 // timers stay. M must be the type of the actor's ref; a routine cannot become something else, nor something else a routine.
 func Become[M proto.Message](ctx *Context, b Behaviour[M]) error {

@@ -20,18 +20,19 @@ type carrier struct {
 	own   *worker // whose stack this is, nil for a coroutine and after handOver
 	lent  *loan   // after handOver
 
-	slot  *slot
-	job   *cell    // what to run when resumed at rest; with waitRest or waitPark: what to run next, elsewhere
-	names bool     // whom a send wakes becomes job, since this actor is about to wait
-	ctx   *Context // whose behaviour runs here, nil at rest
-	env   envelope // the message in hand
-	busy  bool     // env is in hand: begun and not yet ended
-	turn  bool     // between begin and end of user code: where a panic may come from
-	block bool     // in Block: the slot may be gone
-	dying bool     // Goexit runs deferred functions
-	stage endStage // how far the actor's end has got
-	wait  waitKind
-	end   *Reason
+	slot   *slot
+	job    *cell    // what to run when resumed at rest; with waitRest or waitPark: what to run next, elsewhere
+	names  bool     // whom a send wakes becomes job, since this actor is about to wait
+	ctx    *Context // whose behaviour runs here, nil at rest
+	env    envelope // the message in hand
+	busy   bool     // env is in hand: begun and not yet ended
+	glance bool     // a function of the user's looks at a message: Select's, or one that makes a message of a Down
+	turn   bool     // between begin and end of user code: where a panic may come from
+	block  bool     // in Block: the slot may be gone
+	dying  bool     // Goexit runs deferred functions
+	stage  endStage // how far the actor's end has got
+	wait   waitKind
+	end    *Reason
 
 	until time.Duration        // deadline of the current wait, 0 for none
 	timer *timer               // made at the first wait that has a deadline

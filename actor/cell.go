@@ -46,6 +46,7 @@ const (
 	ctlShutdown                     // with ctlStop: the reason is ReasonShutdown
 	ctlVerdict                      // in limbo: the guardian has decided
 	ctlSwap                         // cold.swap is offered
+	ctlDrained                      // a routine has received all that came before a Drain
 
 	ctlTurn = ctlStop | ctlKill | ctlSwap // what an idle handler wakes for
 )
@@ -88,6 +89,7 @@ type cold struct {
 	stash      []envelope
 	shields    []*limitedContext // Cleanups, of the actor's own goroutine
 	skipped    *[]envelope
+	unstashed  int                  // how many at the front of the mailbox were put back there since a Drain had its turn
 	guard      func(ChildEvent) any // of a guardian
 	limbo      *limbo               // of a guarded child
 	restarts   uint32               // how often it was restarted

@@ -54,6 +54,9 @@ func Guard[M proto.Message](ctx *Context, adapt func(ChildEvent) M) error {
 	if adapt == nil {
 		return errors.New("actor: Guard needs a function that makes a message of a ChildEvent")
 	}
+	if err := fits[M](ctx); err != nil {
+		return err
+	}
 	mu := ctx.sys.locks.of(ctx.cell.idx)
 	mu.Lock()
 	ctx.cell.coldOf().guard = func(e ChildEvent) any { return adapt(e) }
@@ -174,7 +177,7 @@ func (sys *System) hold(s *slot, a *cell, why Reason, failed bool) {
 
 // endIncarnation forgets what belongs to one incarnation only.
 func (c *cold) endIncarnation() {
-	c.value, c.stop, c.interrupts, c.trap, c.dying, c.reason = nil, Reason{}, nil, nil, false, Reason{}
+	c.value, c.stop, c.interrupts, c.trap, c.shields, c.dying, c.reason = nil, Reason{}, nil, nil, nil, false, Reason{}
 }
 
 // tellGuardian posts an event; false if nobody is there to decide.
@@ -291,6 +294,7 @@ func (c *carrier) keepMailbox(a *cell) {
 		aside = append(aside, *cold.skipped...)
 	}
 	cold.stash, cold.skipped = nil, nil
+	cold.unstashed += len(aside)
 	mu.Unlock()
 	for i := len(aside) - 1; i >= 0; i-- {
 		env := aside[i].unstamped()

@@ -3,7 +3,9 @@ package actor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"reflect"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -23,6 +25,14 @@ type inboxMore[M proto.Message] struct {
 	cats    []func(M) any
 }
 
+// owner is whose inbox it is; nil for one that no routine was given.
+func (in *Inbox[M]) owner() *Context {
+	if in == nil {
+		return nil
+	}
+	return in.ctx
+}
+
 func (in *Inbox[M]) extra() *inboxMore[M] {
 	if in.more == nil {
 		in.more = new(inboxMore[M])
@@ -35,7 +45,7 @@ func (in *Inbox[M]) extra() *inboxMore[M] {
 func (in *Inbox[M]) All() iter.Seq[M] {
 	return func(yield func(M) bool) {
 		for {
-			m, err := in.Receive(in.ctx)
+			m, err := in.Receive(in.owner())
 			if err != nil || !yield(m) {
 				return
 			}
@@ -51,16 +61,20 @@ func (in *Inbox[M]) Receive(ctx context.Context) (M, error) {
 
 // Poll returns the oldest message if there is one.
 func (in *Inbox[M]) Poll() (m M, ok bool) {
-	c := in.ctx.here()
-	if c == nil {
+	c := in.owner().here()
+	if c == nil || c.glance {
 		return m, false
 	}
 	c.release(in.ctx)
-	return in.ready(c, nil)
+	if m, ok = in.ready(c, nil); !ok {
+		_ = in.drained(c)
+	}
+	return m, ok
 }
 
 // Select returns the oldest message that match accepts, waiting for one under ctx. The others keep their order and are
-// there for a later Receive or Select. Cost: linear in what is passed over.
+// there for a later Receive or Select. match only looks: it may wait, but neither receive, stash nor answer.
+// Cost: linear in what is passed over.
 func (in *Inbox[M]) Select(ctx context.Context, match func(M) bool) (M, error) {
 	if match == nil {
 		var zero M
@@ -70,9 +84,12 @@ func (in *Inbox[M]) Select(ctx context.Context, match func(M) bool) (M, error) {
 }
 
 func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err error) {
-	c := in.ctx.here()
+	c := in.owner().here()
 	if c == nil {
-		return m, in.ctx.own()
+		return m, in.owner().own()
+	}
+	if c.glance {
+		return m, errGlance
 	}
 	c.release(in.ctx) // before anything else: a deadline of the call that was in hand is over
 	if own, ok := ctx.(*Context); !ok || own != in.ctx || own.cleaning {
@@ -91,6 +108,9 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 		if m, ok := in.ready(c, match); ok {
 			c.slot.spend()
 			return m, nil
+		}
+		if err := in.drained(c); err != nil {
+			return m, err
 		}
 		c.slot.tally.waits++
 		c.slot.left--
@@ -118,10 +138,41 @@ func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, 
 			w.c.slot.spend()
 			return m, nil
 		}
+		if err := in.drained(w.c); err != nil {
+			return m, err
+		}
 		if err := w.sleep(waitMail); err != nil {
 			return m, err
 		}
 	}
+}
+
+// errGlance answers functions that are to look at one message and try to take another.
+var errGlance = errors.New("actor: a function that looks at a message for Select, Monitor or TrapExit must not receive another")
+
+// takeUnstashed reports whether the next message was stashed before a Drain had its turn.
+func (ctx *Context) takeUnstashed() bool {
+	cold := ctx.cell.cold.Load()
+	if cold.unstashed == 0 {
+		return false
+	}
+	cold.unstashed--
+	return true
+}
+
+// drained answers ErrStopped where a Drain has had its turn and what came before it was received. When nothing that was passed over or
+// stashed is left the actor is asked to stop: until then its other waits go on.
+func (in *Inbox[M]) drained(c *carrier) error {
+	ctx := in.ctx
+	ctl := ctx.cell.ctl.Load()
+	if ctl&ctlDrained == 0 {
+		return nil
+	}
+	ctx.stopping = true
+	if ctl&ctlStop == 0 && in.Pending() == 0 && len(ctx.cell.cold.Load().stash) == 0 {
+		ctx.Self().askStop(c.slot, ctlStop, Reason{})
+	}
+	return ErrStopped
 }
 
 // ready takes the oldest matching message without waiting.
@@ -132,8 +183,12 @@ func (in *Inbox[M]) ready(c *carrier, match func(M) bool) (m M, ok bool) {
 		}
 	}
 	gen := in.ctx.gen
+	a := in.ctx.cell
 	for {
-		env, ok := in.ctx.cell.pop(c.slot)
+		if a.ctl.Load()&ctlDrained != 0 && !in.ctx.takeUnstashed() {
+			return m, false
+		}
+		env, ok := a.pop(c.slot)
 		if !ok {
 			return m, false
 		}
@@ -154,21 +209,20 @@ func (in *Inbox[M]) open(c *carrier, env envelope, gen uint32, match func(M) boo
 		}
 		return m, ok
 	}
+	c.env, c.busy = env, true // in hand while user code looks at it, which may panic or be killed
 	if ad, isAdapter := env.msg.(adapter); isAdapter && env.gen() == gen {
-		if env.msg = ad.message(in.ctx); env.msg == nil {
-			c.slot.tally.handled++
+		if !c.adapt(in.ctx, ad) {
 			return m, false
 		}
+		env.msg = c.env.msg
 	}
-	if m, ok = env.msg.(M); ok && env.gen() == gen {
-		c.env, c.busy = env, true // in hand while match looks at it: it may panic
-		wanted := match(m)
-		c.env, c.busy = envelope{}, false
-		if !wanted {
-			in.skip(env)
-			var zero M
-			return zero, false
-		}
+	m, ok = env.msg.(M)
+	wanted := !ok || env.gen() != gen || look(c, match, m)
+	c.env, c.busy = envelope{}, false
+	if !wanted {
+		in.skip(env)
+		var zero M
+		return zero, false
 	}
 	if !c.take(in.ctx, env, gen) {
 		return m, false
@@ -177,6 +231,14 @@ func (in *Inbox[M]) open(c *carrier, env envelope, gen uint32, match func(M) boo
 		c.refuse(in.ctx, DeadWrongType, nil)
 	}
 	return m, ok
+}
+
+// look asks match, a function of the user's, about a message.
+func look[M proto.Message](c *carrier, match func(M) bool, m M) bool {
+	c.glance = true
+	wanted := match(m)
+	c.glance = false
+	return wanted
 }
 
 func (in *Inbox[M]) skip(env envelope) {
@@ -191,7 +253,7 @@ func (in *Inbox[M]) readySkipped(c *carrier, match func(M) bool) (m M, ok bool) 
 	for i := 0; i < len(more.skipped); {
 		env := more.skipped[i]
 		m, ok = env.msg.(M)
-		if match != nil && ok && !match(m) {
+		if match != nil && ok && !look(c, match, m) {
 			i++
 			continue
 		}
@@ -212,7 +274,7 @@ func (in *Inbox[M]) readySkipped(c *carrier, match func(M) bool) (m M, ok bool) 
 // Categorize adds a function that sorts messages for ReceiveCategory: it returns a comparable category, or nil for none. The
 // function that was added last is asked first. The returned function takes it out again.
 func (in *Inbox[M]) Categorize(f func(M) any) (remove func()) {
-	if f == nil {
+	if f == nil || in == nil {
 		return func() {}
 	}
 	more := in.extra()
@@ -223,7 +285,7 @@ func (in *Inbox[M]) Categorize(f func(M) any) (remove func()) {
 
 // Category is what the functions added by Categorize make of m: the first answer that is not nil.
 func (in *Inbox[M]) Category(m M) any {
-	if in.more == nil {
+	if in == nil || in.more == nil {
 		return nil
 	}
 	cats := in.more.cats
@@ -239,33 +301,41 @@ func (in *Inbox[M]) Category(m M) any {
 }
 
 // ReceiveCategory returns the oldest message of that category (nil: of none), waiting for one under ctx. The others keep
-// their order.
+// their order. A category that cannot be compared, as a slice, is refused.
 func (in *Inbox[M]) ReceiveCategory(ctx context.Context, category any) (M, error) {
+	if category != nil && !reflect.ValueOf(category).Comparable() {
+		var zero M
+		return zero, fmt.Errorf("actor: a category must be comparable, and this %T is not", category)
+	}
 	return in.Select(ctx, func(m M) bool { return in.Category(m) == category })
 }
 
 // Pending is how many messages Select has passed over.
 func (in *Inbox[M]) Pending() int {
-	if in.more == nil {
+	if in == nil || in.more == nil {
 		return 0
 	}
 	return len(in.more.skipped)
 }
 
 // Stash puts the message in hand aside; Unstash brings what was stashed back, oldest first, before what is in the mailbox.
-// A stashed call stays unanswered until then. ErrNoMessage: none is in hand.
+// A stashed call stays unanswered until then; one that was answered comes back as a plain message. ErrNoMessage: none is in hand.
 func (ctx *Context) Stash() error {
 	c := ctx.here()
 	if c == nil {
 		return ctx.own()
 	}
-	if !c.busy {
+	if !c.busy || c.glance {
 		return ErrNoMessage
+	}
+	env := c.env
+	if !ctx.answers {
+		env = env.answered()
 	}
 	mu := ctx.sys.locks.of(ctx.cell.idx)
 	mu.Lock()
 	cold := ctx.cell.coldOf()
-	cold.stash = append(cold.stash, c.env)
+	cold.stash = append(cold.stash, env)
 	mu.Unlock()
 	c.busy = false
 	ctx.answers = false
@@ -291,6 +361,7 @@ func (ctx *Context) Unstash() error {
 	mu.Lock()
 	stash := cold.stash
 	cold.stash = nil
+	cold.unstashed += len(stash)
 	mu.Unlock()
 	for i := len(stash) - 1; i >= 0; i-- {
 		stash[i] = stash[i].unstamped()
@@ -309,7 +380,7 @@ var ErrNoMessage = errors.New("actor: no message in hand")
 // ReceiveTimeout is Receive that gives up after d with context.DeadlineExceeded. d <= 0 polls.
 func (in *Inbox[M]) ReceiveTimeout(d time.Duration) (m M, err error) {
 	if d <= 0 {
-		if err := in.ctx.own(); err != nil {
+		if err := in.owner().own(); err != nil {
 			return m, err
 		}
 		m, ok := in.Poll()
@@ -321,7 +392,7 @@ func (in *Inbox[M]) ReceiveTimeout(d time.Duration) (m M, err error) {
 		}
 		return m, err
 	}
-	l, cancel := in.ctx.WithTimeout(d)
+	l, cancel := in.owner().WithTimeout(d)
 	defer cancel()
 	return in.Receive(l)
 }

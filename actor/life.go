@@ -57,7 +57,8 @@ func (d *downMsg) message(ctx *Context) any {
 
 // Monitor has the calling actor told, once, when target ends: adapt turns the Down into a message of the caller's own
 // type, in the caller's turn. The Down travels in order, behind what the target sent before it ended. If the target has
-// ended already the Down comes at once, with ReasonNoActor. Cost: one map entry on each side.
+// ended already the Down comes at once, with ReasonNoActor. If adapt returns nil there is no message. Errors: ErrWrongType if the
+// caller takes no M, ErrNoActor for a zero target, ErrForeignGoroutine, ErrEnded, ErrInBlock. Cost: one map entry on each side.
 func Monitor[M proto.Message](ctx *Context, target AnyRef, adapt func(Down) M) (MonitorRef, error) {
 	c := ctx.here()
 	if c == nil {
@@ -65,6 +66,9 @@ func Monitor[M proto.Message](ctx *Context, target AnyRef, adapt func(Down) M) (
 	}
 	if adapt == nil {
 		return MonitorRef{}, errors.New("actor: Monitor needs a function that makes a message of a Down")
+	}
+	if err := fits[M](ctx); err != nil {
+		return MonitorRef{}, err
 	}
 	return ctx.monitor(c.slot, target, func(d Down) any { return adapt(d) })
 }
@@ -181,10 +185,14 @@ func (ctx *Context) Unlink(other AnyRef) error {
 }
 
 // TrapExit makes the ends of linked actors messages of the calling actor instead of its own end: adapt turns each Down into
-// a message of its type; normal ends are told too. A nil adapt ends the trapping.
+// a message of its type, or nil for none; normal ends are told too. A nil adapt ends the trapping. ErrWrongType: the actor takes
+// no M.
 func TrapExit[M proto.Message](ctx *Context, adapt func(Down) M) error {
 	if ctx.here() == nil {
 		return ctx.own()
+	}
+	if err := fits[M](ctx); err != nil && adapt != nil {
+		return err
 	}
 	mu := ctx.sys.locks.of(ctx.cell.idx)
 	mu.Lock()
@@ -280,7 +288,9 @@ func (r AnyRef) Kill() {
 }
 
 // Drain asks the actor to stop once it has handled everything that is in its mailbox now. It travels as a message: what is
-// sent after it becomes dead letters.
+// sent after it becomes dead letters. A routine learns of it when it has received all that came before, also what Select passed
+// over: then Receive answers ErrStopped. What a behaviour has stashed it must take back itself.
+// In a priority mailbox the request counts as a message of priority 0.
 func (r AnyRef) Drain() error {
 	if r.node == nil {
 		return ErrNoActor
@@ -292,7 +302,16 @@ func (r AnyRef) Drain() error {
 type drainMsg struct{}
 
 func (drainMsg) message(ctx *Context) any {
-	ctx.Self().askStop(ctx.here().slot, ctlStop, Reason{})
+	c := ctx.here()
+	if ctx.cell.flags.Load()&flagRoutine == 0 {
+		ctx.Self().askStop(c.slot, ctlStop, Reason{})
+		return nil
+	}
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	ctx.cell.coldOf().unstashed = 0
+	mu.Unlock()
+	ctx.cell.ctl.Or(ctlDrained)
 	return nil
 }
 
@@ -462,6 +481,7 @@ func (c *carrier) finish(ctx *Context) {
 	if why.Err != nil || ctx.stopping {
 		c.conclude(ctx, why)
 	}
+	c.glance = false
 	c.release(ctx)
 	if c.stage == stageBegun && a.flags.Load()&flagResumable != 0 && (why.Kind == ReasonError || why.Kind == ReasonPanic) && !ctx.stopping && sys.guarded(a) {
 		c.ctx, c.end, c.stage = nil, nil, stageLast
@@ -540,11 +560,9 @@ func (c *carrier) conclude(ctx *Context, why Reason) {
 	if why.Kind == ReasonPanic {
 		dead = DeadPanic
 	}
-	env := c.env
-	if !ctx.answers {
-		env.call = nil
+	if !ctx.answers && !c.glance { // a call that Select only looks at is nobody else's to fail
+		c.env = c.env.answered()
 	}
-	c.env = env
 	c.refuse(ctx, dead, exit)
 }
 

@@ -27,6 +27,15 @@ func (e envelope) unstamped() envelope {
 	return e
 }
 
+// answered is e without the call that it was.
+func (e envelope) answered() envelope {
+	if e.call != nil {
+		e.call = nil
+		e.meta &^= lowWord
+	}
+	return e
+}
+
 // adapter is something other than a user's message that travels in a mailbox and becomes a message at its turn.
 type adapter interface{ message(ctx *Context) any }
 
@@ -179,16 +188,22 @@ func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 		ctx.answers = true
 	}
 	if ad, ok := env.msg.(adapter); ok {
-		was := c.turn // true in a routine
-		c.turn = true
-		m := ad.message(ctx)
-		c.turn = was
-		if m == nil {
-			c.release(ctx)
-			return false
-		}
-		c.env.msg = m
+		return c.adapt(ctx, ad)
 	}
+	return true
+}
+
+// adapt makes a message of what is in hand; if there is none to handle, it was handled. It calls user code, which may fail.
+func (c *carrier) adapt(ctx *Context, ad adapter) bool {
+	was := c.turn // true in a routine
+	c.turn, c.glance = true, true
+	m := ad.message(ctx)
+	c.turn, c.glance = was, false
+	if noMessage(m) {
+		c.release(ctx)
+		return false
+	}
+	c.env.msg = m
 	return true
 }
 

@@ -99,6 +99,9 @@ func SpawnMonitor[W, M proto.Message](ctx *Context, b Behaviour[M], adapt func(D
 	if err := ctx.own(); err != nil {
 		return Ref[M]{}, MonitorRef{}, err
 	}
+	if err := fits[W](ctx); err != nil {
+		return Ref[M]{}, MonitorRef{}, err
+	}
 	id := ctx.sys.nextID.Add(1)
 	m := &monitor{id: id, who: ctx.Self(), adapt: func(d Down) any { return adapt(d) }}
 	r, err := spawn(ctx, b.b, o, m)
