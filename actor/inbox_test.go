@@ -406,6 +406,10 @@ func TestNilAndZeroInbox(t *testing.T) {
 				t.Error(m)
 			}
 			in.Categorize(func(*num) any { return 1 })()
+			in.Refuse(errPoke)
+			if in.Swapped() || in.Offer() != (actor.SwapOffer{}) || in.HandOver(1) == nil {
+				t.Errorf("a %s Inbox is offered something", name)
+			}
 			if _, ok := in.Poll(); ok || in.Pending() != 0 || in.Category(&num{}) != nil {
 				t.Errorf("a %s Inbox holds something", name)
 			}

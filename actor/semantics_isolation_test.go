@@ -92,7 +92,7 @@ func TestInterruptWithATypedNil(t *testing.T) {
 func TestZeroErrors(t *testing.T) {
 	for _, err := range []error{
 		&actor.ExitError{}, (*actor.ExitError)(nil), &actor.PanicError{}, (*actor.PanicError)(nil), &actor.InterruptError{},
-		(*actor.InterruptError)(nil), &actor.DeadlockError{}, (*actor.DeadlockError)(nil), &actor.StopError{}, (*actor.StopError)(nil),
+		(*actor.InterruptError)(nil), &actor.DeadlockError{}, (*actor.DeadlockError)(nil), &actor.StopError{}, (*actor.StopError)(nil), &actor.VetoError{}, (*actor.VetoError)(nil),
 		&actor.PanicError{Value: errText{}}, &actor.InterruptError{Err: errText{}},
 	} {
 		if err.Error() == "" {
@@ -168,4 +168,65 @@ func TestGoexitAtTheEnd(t *testing.T) {
 			cancel()
 		}
 	}, actor.SystemOptions{Logger: slog.New(goingHandler{})})
+}
+
+// BAD-8: nor do they leave a guarded child behind: persist and OnExit are asked once for each incarnation, and its final end is one.
+func TestGoexitOfAGuardedChild(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		var persisted, exited int
+		sys.SubscribeDeadLetters(func(actor.DeadLetter) { runtime.Goexit() })
+		child := make(chan actor.AnyRef, 1)
+		guardian := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			ended := make(chan actor.ChildEvent, 1)
+			err := actor.Guard(ctx, func(e actor.ChildEvent) *num {
+				if e.Kind == actor.ChildEnded {
+					ended <- e
+				}
+				return &num{}
+			})
+			if err != nil {
+				return err
+			}
+			ref, _, err := actor.SpawnGuarded(ctx, actor.Persistent(
+				func(*actor.Context, *int) (*int, error) { return new(int), nil },
+				func(_ *actor.Context, _ *int, _ *num) error { return errPoke },
+				func(*int) (*int, error) { persisted++; runtime.Goexit(); return nil, nil },
+			), actor.Options{OnExit: func(*actor.Context, actor.Reason) { exited++; runtime.Goexit() }})
+			if err != nil {
+				return err
+			}
+			child <- ref.AnyRef
+			for incarnation := range 3 {
+				if err := ref.Send(ctx, &num{}); err != nil {
+					return err
+				}
+				for len(ended) == 0 {
+					if _, err := in.Receive(ctx); err != nil {
+						return err
+					}
+				}
+				if e := <-ended; !errors.Is(e.Reason.Err, errPoke) {
+					t.Errorf("incarnation %d ended with %v", incarnation, e.Reason)
+				}
+				if incarnation < 2 {
+					_, err = ctx.RestartChild(ref.AnyRef)
+				} else if err = ref.Send(ctx, &num{}); err == nil {
+					err = ctx.EndChild(ref.AnyRef)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			_, err = ref.Wait(ctx)
+			var exit *actor.ExitError
+			if !errors.As(err, &exit) {
+				t.Errorf("the child's final end: %v", err)
+			}
+			return nil
+		}))
+		wantKind(t, guardian.AnyRef, actor.ReasonNormal)
+		if ref := await(t, child); ref.Alive() || persisted != 3 || exited != 3 {
+			t.Errorf("alive: %v, persisted %d times, exited %d times", ref.Alive(), persisted, exited)
+		}
+	})
 }

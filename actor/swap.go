@@ -23,11 +23,19 @@ type VetoError struct {
 
 // Error names the actor and its reason.
 func (e *VetoError) Error() string {
-	return fmt.Sprintf("actor: %v refused the swap: %v", e.Ref, e.Err)
+	if e == nil {
+		return "actor: a nil *VetoError"
+	}
+	return e.Ref.String() + " refused the swap: " + textOf(e.Err)
 }
 
 // Unwrap returns the actor's reason.
-func (e *VetoError) Unwrap() error { return e.Err }
+func (e *VetoError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // SwapOptions say how a swap is done. The zero value keeps the state, which the new behaviour must be able to take.
 type SwapOptions struct {
@@ -296,7 +304,7 @@ func (c *carrier) swapRoutine(ctx *Context, err error) bool {
 
 // Swapped reports whether a new behaviour is offered to the routine. It may return HandOver then, or Refuse and go on.
 func (in *Inbox[M]) Swapped() bool {
-	if in.ctx.here() == nil || in.ctx.cell.ctl.Load()&ctlSwap == 0 {
+	if in.owner().here() == nil || in.ctx.cell.ctl.Load()&ctlSwap == 0 {
 		return false
 	}
 	in.offered = true
@@ -305,6 +313,9 @@ func (in *Inbox[M]) Swapped() bool {
 
 // Offer tells what is offered while Swapped.
 func (in *Inbox[M]) Offer() SwapOffer {
+	if in.owner().none() {
+		return SwapOffer{}
+	}
 	mu := in.ctx.sys.locks.of(in.ctx.cell.idx)
 	mu.Lock()
 	defer mu.Unlock()
@@ -316,7 +327,7 @@ func (in *Inbox[M]) Offer() SwapOffer {
 
 // Refuse turns the offer down: Swap returns a *VetoError with err, and Receive works again.
 func (in *Inbox[M]) Refuse(err error) {
-	if in.ctx.here() == nil {
+	if in.owner().here() == nil {
 		return
 	}
 	if err == nil {
@@ -330,7 +341,7 @@ func (in *Inbox[M]) Refuse(err error) {
 
 // HandOver is what a routine returns while Swapped: the swap's Migrate, and then the new routine, get the state. Should the swap fail or
 // be withdrawn, this routine is run again with the same state handed over.
-func (in *Inbox[M]) HandOver(state any) error { return &handOver{state, in.offered} }
+func (in *Inbox[M]) HandOver(state any) error { return &handOver{state, in != nil && in.offered} }
 
 // HandedOver takes the state that the routine before this one has handed over, or that Migrate has made of it.
 func HandedOver[S any](ctx *Context) (*S, bool) {
