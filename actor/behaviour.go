@@ -295,6 +295,7 @@ func (e *PanicError) Stack() string {
 }
 
 func newPanicError(v any) *PanicError {
-	pcs := make([]uintptr, 32)
-	return &PanicError{Value: v, pcs: pcs[:runtime.Callers(3, pcs)]}
+	var pcs [32]uintptr
+	n := runtime.Callers(3, pcs[:])
+	return &PanicError{Value: v, pcs: append([]uintptr(nil), pcs[:n]...)}
 }

@@ -616,3 +616,31 @@ func TestSchedulingAllocs(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// An actor that has had its time goes behind those that wait in the shared queue: what is in a slot's ring does not keep them out.
+func TestBusyActorsGoBehindTheSharedQueue(t *testing.T) {
+	st := newStage(t)
+	nop := Handler(func(*Context, *number) error { return nil })
+	waiting, busy := st.spawn(t, nop).cell(), st.spawn(t, nop).cell()
+	other := st.sys.ex.shared.popOne() // the System's own worker takes what it finds: hold it up
+	if other != nil {
+		t.Fatal("something waits already")
+	}
+	q := &st.sys.ex.shared
+	q.mu.Lock()
+	q.list.push(waiting)
+	q.n.Store(1)
+	q.mu.Unlock()
+	st.s.pushBack(busy)
+	q.mu.Lock()
+	first, second := q.list.pop(), q.list.pop()
+	q.n.Store(0)
+	q.mu.Unlock()
+	if first != waiting || second != busy {
+		t.Errorf("the shared queue holds %v and %v", first, second)
+	}
+	st.s.pushBack(busy)
+	if q.n.Load() != 0 || st.s.popRing() != busy {
+		t.Error("with nobody waiting it stays on its slot")
+	}
+}

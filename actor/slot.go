@@ -82,10 +82,15 @@ func (s *slot) push(a *cell) {
 	}
 }
 
-// pushBack makes a runnable behind everything that is.
+// pushBack makes a runnable behind everything that is: what has had its time must not go before those that wait in the shared
+// queue, of which the slot takes few while its own ring holds any.
 func (s *slot) pushBack(a *cell) {
 	if s.special || a.flags.Load()&flagSystem != 0 {
 		s.ex.pushShared(a)
+		return
+	}
+	if s.ex.shared.n.Load() > 0 {
+		s.ex.shared.push(a)
 		return
 	}
 	s.pushRing(a)

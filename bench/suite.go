@@ -133,6 +133,42 @@ func suite() harness.Suite {
 				{Name: "chan", What: "goroutines throughout", Run: activeMillionChan},
 			},
 		},
+		{
+			Name: "restart", What: "from a panic to the next message handled by the restarted child of a one_for_one supervisor",
+			N: 20_000, ShortN: 5_000,
+			Rows:      []harness.Row{{Name: "p50", Unit: "us", Reach: ratio(0.2, 0)}, {Name: "p99", Unit: "us", Reach: harness.Reach{AtMost: 20, Ratio: 0.2}}},
+			Greenroom: restart, Floors: []harness.Floor{{Name: "recover", What: "a goroutine that recovers and goes on", Run: restartByHand}},
+		},
+		{
+			Name: "restart-rate", What: "crash after crash of one child, a cycle; 5,000 ns are 200,000 a second",
+			N: 200_000, ShortN: 20_000, Rows: one("ns", harness.Lower, harness.Reach{AtMost: 5000}),
+			Greenroom: restartRate, Floors: []harness.Floor{{Name: "recover", What: "a goroutine that recovers and goes on", Run: restartRateByHand}},
+		},
+		{
+			Name: "dynamic/memory", What: "a child of a dynamic supervisor: heap bytes beyond those of a plain idle actor",
+			N: 1_000_000, ShortN: 100_000, Rows: one("B", harness.Lower, harness.Reach{AtMost: 64}),
+			Greenroom: dynamicMemory, Floors: []harness.Floor{{Name: "idle", What: "all bytes of a plain idle actor", Run: idleHeap}},
+		},
+		{
+			Name: "dynamic/start", What: "children started one by one by a dynamic supervisor, a start",
+			N: 1_000_000, ShortN: 100_000, Rows: one("ns", harness.Lower, harness.Reach{}),
+			Greenroom: dynamicStart, Floors: []harness.Floor{{Name: "call", What: "a call to an actor that spawns one", Run: calledSpawns}},
+		},
+		{
+			Name: "dynamic/stop", What: "the stop of a dynamic supervisor with n children, for each of them",
+			N: 1_000_000, ShortN: 100_000, Rows: one("ns", harness.Lower, ratio(0.5, 0)),
+			Greenroom: dynamicStop, Floors: []harness.Floor{{Name: "tenth", What: "the same with a tenth of them: 1x is linear", Run: dynamicStopTenth}},
+		},
+		{
+			Name: "swap/idle", What: "swaps of n idle actors, one after the other, a swap",
+			N: 100_000, ShortN: 100_000, Rows: one("ns", harness.Lower, harness.Reach{}),
+			Greenroom: swapIdle, Floors: []harness.Floor{{Name: "call", What: "calls to them", Run: callIdle}},
+		},
+		{
+			Name: "swap/busy", What: "1,000 actors that are never without a message of 20 us, each swapped 10 times: the longest pause, at the 99th percentile",
+			N: 1000, ShortN: 300, Rows: one("us", harness.Lower, ratio(0.8, 0)),
+			Greenroom: swapBusy, Floors: []harness.Floor{{Name: "alone", What: "the same actors without a swap", Run: busyUnswapped}},
+		},
 	}
 }
 

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -42,23 +43,25 @@ type Event struct {
 
 // tell shows an event to who observes, and logs what went wrong.
 func (s *super) tell(e Event) {
-	e.Supervisor = s.ctx.Self()
 	switch e.Kind {
 	case Restarting:
-		s.ctx.Log().Warn("child restarts", "child", e.Child, "actor", e.Ref.String(), "reason", e.Reason.String(), "delay", e.Delay)
+		if s.log.Enabled(s.ctx, slog.LevelWarn) { // a child that crashes again and again should not wait for texts that nobody reads
+			s.log.Warn("child restarts", "child", e.Child, "actor", e.Ref.String(), "reason", e.Reason.String(), "delay", e.Delay)
+		}
 	case StartFailed:
-		s.ctx.Log().Warn("child does not start", "child", e.Child, "reason", e.Reason.String())
+		s.log.Warn("child does not start", "child", e.Child, "reason", e.Reason.String())
 	case Escalated:
-		s.ctx.Log().Error("supervisor gives up", "child", e.Child, "err", e.Err)
+		s.log.Error("supervisor gives up", "child", e.Child, "err", e.Err)
 	}
 	if s.spec.Observe == nil {
 		return
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.ctx.Log().Error("panic in Observe", "panic", fmt.Sprint(v))
+			s.log.Error("panic in Observe", "panic", fmt.Sprint(v))
 		}
 	}()
+	e.Supervisor = s.ctx.Self()
 	s.spec.Observe(e)
 }
 

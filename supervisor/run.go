@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -47,12 +48,14 @@ type super struct {
 	kids []*kid                // in the order of start; a Dynamic supervisor has none
 	refs map[actor.AnyRef]*kid // the same by ref; of a Dynamic supervisor those of which something is to be remembered
 	born time.Time
+	log  *slog.Logger
 
 	times    []time.Duration   // of the last restarts
 	token    uint64            // the last one given out
 	waiting  map[uint64][]*kid // for the end of a backoff, by token
 	live     int               // children of a Dynamic supervisor
 	rollouts []*watch
+	alone    [1]*kid // a group of one that does not wait
 }
 
 // kid is one child.
@@ -78,7 +81,7 @@ func behaviour(spec Spec) actor.Behaviour[proto.Message] {
 	spec = spec.withDefaults()
 	shared := &spec // a roll-out changes what the next incarnation starts
 	return actor.Routine(func(ctx *actor.Context, in *actor.Inbox[proto.Message]) error {
-		s := &super{spec: *shared, ctx: ctx, in: in, refs: map[actor.AnyRef]*kid{}, waiting: map[uint64][]*kid{}, born: time.Now()}
+		s := &super{spec: *shared, ctx: ctx, in: in, refs: map[actor.AnyRef]*kid{}, waiting: map[uint64][]*kid{}, born: time.Now(), log: ctx.Log()}
 		return s.run()
 	})
 }
@@ -272,7 +275,7 @@ func (s *super) decide(k *kid, why actor.Reason, incarnation uint32, resumable b
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.ctx.Log().Error("panic in a child's Decide", "child", k.ID, "panic", fmt.Sprint(v))
+			s.log.Error("panic in a child's Decide", "child", k.ID, "panic", fmt.Sprint(v))
 			d = ByClass
 		}
 	}()
@@ -371,7 +374,10 @@ func (s *super) again(k *kid) error {
 	for _, o := range group {
 		o.waiting = s.token
 	}
-	delay := k.Backoff.delay(k.row, spread(k.ref, k.row))
+	var delay time.Duration
+	if k.Backoff.Min > 0 {
+		delay = k.Backoff.delay(k.row, spread(k.ref, k.row))
+	}
 	s.tell(Event{Kind: Restarting, Child: k.ID, Ref: k.ref, Reason: k.reason, Delay: delay})
 	if delay == 0 {
 		return s.startGroup(s.token, group)
@@ -391,7 +397,11 @@ func (s *super) group(k *kid) ([]*kid, error) {
 	case RestForOne:
 		group = slices.Clone(s.kids[slices.Index(s.kids, k):])
 	default:
-		return []*kid{k}, nil
+		if k.Backoff.Min > 0 {
+			return []*kid{k}, nil
+		}
+		s.alone[0] = k // it is started at once
+		return s.alone[:], nil
 	}
 	for _, o := range slices.Backward(group) {
 		if o == k {
@@ -529,7 +539,7 @@ func (s *super) stopAll() {
 	}
 	for _, k := range slices.Backward(s.kids) {
 		if err := s.halt(k, k.shutdown()); err != nil {
-			s.ctx.Log().Error("a child did not end", "child", k.ID, "err", err)
+			s.log.Error("a child did not end", "child", k.ID, "err", err)
 		}
 		s.release(k)
 	}
