@@ -136,14 +136,24 @@ func (s *super) handle(m proto.Message) error {
 		delete(s.waiting, m.token)
 		return s.startGroup(m.token, group)
 	case *request:
-		v, err := m.do(s)
-		if err != nil {
-			_ = s.ctx.Fail(err)
-			return nil
-		}
-		_ = s.ctx.Reply(&answer{value: v}) // that nobody waits for it any more is no matter
+		s.answer(m)
 	}
 	return nil
+}
+
+// answer does what it is asked for. It takes the call out of its own hands first: it may wait for other messages meanwhile, and that
+// nobody waits for the answer any more is no matter.
+func (s *super) answer(m *request) {
+	r, err := s.ctx.Responder()
+	if err != nil {
+		return // sent, not called
+	}
+	v, err := m.do(s)
+	if err != nil {
+		_ = r.Fail(err)
+		return
+	}
+	_ = r.Reply(&answer{value: v})
 }
 
 // add starts a new child and takes it in.
