@@ -34,6 +34,9 @@ func Start(ctx context.Context, from actor.Spawner, spec Spec) (Supervisor, erro
 	if _, err := ask(ctx, sup, func(*super) (struct{}, error) { return struct{}{}, nil }); err != nil {
 		ref.Shutdown()
 		var exit *actor.ExitError
+		if errors.Is(err, actor.ErrStopped) && !errors.As(err, &exit) {
+			_, err = ref.Wait(ctx) // it had ended before it was asked
+		}
 		if errors.As(err, &exit) && exit.Reason.Err != nil {
 			return Supervisor{}, exit.Reason.Err
 		}
