@@ -193,10 +193,9 @@ func (p *turnstile) close(err error) {
 	var line []*ticket
 	if p.closed == nil {
 		p.closed = err
-		for e := p.line.Front(); e != nil; e = e.Next() {
-			line = append(line, e.Value.(*ticket))
+		for e := p.line.Front(); e != nil; e = p.line.Front() {
+			line = append(line, p.line.Remove(e).(*ticket)) // one by one: leave must find that its element is out
 		}
-		p.line.Init()
 	}
 	p.mu.Unlock()
 	for _, t := range line {
