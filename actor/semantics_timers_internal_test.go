@@ -60,3 +60,29 @@ func TestCancelledTimersLeaveNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TIME-6: cancelling a timer after its System has stopped finds nothing, and one armed then never fires.
+func TestTimersAfterStop(t *testing.T) {
+	sys, err := NewSystem(SystemOptions{Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts := &sys.ex.timers
+	armed := make([]timer, 10)
+	for i := range armed {
+		ts.arm(&armed[i], time.Hour, timerSend, nil)
+	}
+	if err := sys.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var late timer
+	ts.arm(&late, 0, timerSend, nil)
+	for _, x := range append([]*timer{&late}, &armed[0], &armed[9], &armed[0]) {
+		if ts.disarm(x) {
+			t.Error("a timer outlives its System")
+		}
+	}
+	if n := ts.pending(); n != 0 {
+		t.Errorf("%d timers pending", n)
+	}
+}

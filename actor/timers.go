@@ -50,10 +50,13 @@ type entry struct {
 
 func (ts *timers) init(ex *executor) { ts.ex = ex }
 
-// arm puts t, which must not be armed, into the heap.
+// arm puts t, which must not be armed, into the heap; not after stop.
 func (ts *timers) arm(t *timer, at time.Duration, kind timerKind, a *cell) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	if ts.done {
+		return
+	}
 	ts.seq++
 	t.at, t.seq, t.kind, t.cell = max(at, 1), ts.seq, kind, a
 	ts.heap = append(ts.heap, entry{t.at, t.seq, t})
@@ -158,6 +161,9 @@ func (ts *timers) due(now time.Duration) bool { return len(ts.heap) > 0 && ts.he
 func (ts *timers) stop() {
 	ts.mu.Lock()
 	ts.done = true
+	for i := range ts.heap {
+		ts.heap[i].t.pos = 0
+	}
 	ts.heap = nil
 	if ts.goT != nil {
 		ts.goT.Stop()
