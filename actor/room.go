@@ -21,8 +21,8 @@ func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env e
 		sys.admitted(o)
 		done <- o
 	}}
-	if out, waiting := sys.await(nil, q, place); !waiting {
-		return sys.roomOutcome(nil, a, out)
+	if waiting, err := sys.await(nil, a, q, place); !waiting {
+		return err
 	}
 	select {
 	case out := <-done:
@@ -35,8 +35,8 @@ func (sys *System) awaitRoom(ctx context.Context, a *cell, q boundedQueue, env e
 	}
 }
 
-// await queues up for room; a message that finds some at once is counted here, one that has to wait by admitted.
-func (sys *System) await(s *slot, q boundedQueue, place *mailbox.Waiter[envelope]) (mailbox.Outcome, bool) {
+// await queues up for room; a message that finds some at once is counted and settled here, one that has to wait by admitted.
+func (sys *System) await(s *slot, a *cell, q boundedQueue, place *mailbox.Waiter[envelope]) (waiting bool, err error) {
 	if s == nil {
 		sys.ex.departs()
 		defer sys.ex.arrived()
@@ -46,7 +46,10 @@ func (sys *System) await(s *slot, q boundedQueue, place *mailbox.Waiter[envelope
 	if waiting || out == mailbox.Full || out == mailbox.Closed {
 		sys.uncount(s)
 	}
-	return out, waiting
+	if waiting {
+		return true, nil
+	}
+	return false, sys.roomOutcome(s, a, out)
 }
 
 // admitted counts a message that got room after a wait; the consumer calls it before it sees the message.
@@ -85,11 +88,14 @@ func (w *waiting) awaitRoom(sys *System, a *cell, q boundedQueue, env envelope) 
 	got := make(chan mailbox.Outcome, 1)
 	place := &mailbox.Waiter[envelope]{Elem: env, Ready: func(o mailbox.Outcome) {
 		sys.admitted(o)
+		if !call {
+			c.edge.clear() // it waits no more, though it has yet to run: whom it sent to may call it
+		}
 		got <- o
 		me.rouse(nil, self)
 	}}
-	if out, waiting := sys.await(w.slotIn(sys), q, place); !waiting {
-		return sys.roomOutcome(w.slotIn(sys), a, out)
+	if waiting, err := sys.await(w.slotIn(sys), a, q, place); !waiting {
+		return err
 	}
 	defer func() {
 		if !c.dying {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
+	"github.com/greenroom-go/greenroom/mailbox"
 )
 
 // caller is a routine that makes one call and reports how it ended.
@@ -281,6 +282,28 @@ func TestCyclesAreFound(t *testing.T) {
 				all.Wait()
 			})
 		})
+	}
+}
+
+// DEAD-2: a sender that has got its room in a full mailbox waits for nobody, though it has yet to run: who made the room may call it.
+func TestNoFalseDeadlockAfterRoom(t *testing.T) {
+	sys := newSystem(t, actor.SystemOptions{Workers: 1})
+	got := make(chan error, 2)
+	var a, b actor.Ref[*num]
+	b = actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+		_, err := actor.Call[*num](ctx, a, &num{Value: 100})
+		got <- err
+		return nil
+	}), actor.Options{Mailbox: actor.Mailbox{Capacity: 1, Overflow: mailbox.Suspend}})
+	a = actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+		if m.Value == 100 {
+			return ctx.Reply(m)
+		}
+		return errors.Join(b.Send(ctx, m), b.Send(ctx, m))
+	}))
+	tell(t, a, 1)
+	for range 2 {
+		wantErr(t, "call", await(t, got), nil)
 	}
 }
 
