@@ -6,19 +6,22 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/greenroom-go/greenroom/mailbox"
 )
 
-// Timer sends a message later, once or again and again. It ends with the actor that started it.
+// Timer sends a message later, once or again and again. It ends with the actor that started it. It never waits for room and
+// nobody can take its message back: one that finds a full mailbox, or nobody any more, is counted and shown as a dead letter,
+// with DeadOverflow or DeadStopped.
 type Timer struct {
-	t      timer
-	sys    *System
-	owner  AnyRef
-	to     AnyRef
-	msg    proto.Message
-	every  time.Duration
-	next   time.Duration
-	ended  atomic.Bool
-	missed atomic.Uint64
+	t     timer
+	sys   *System
+	owner AnyRef
+	to    AnyRef
+	msg   proto.Message
+	every time.Duration
+	next  time.Duration
+	ended atomic.Bool
 }
 
 // SendAfter sends m to r after d. The Timer is the caller's: it is cancelled when the calling actor ends. d < 0 counts as 0.
@@ -27,7 +30,7 @@ func SendAfter[M proto.Message](ctx *Context, d time.Duration, r Ref[M], m M) (*
 	return ctx.startTimer(d, 0, r.AnyRef, m)
 }
 
-// SendEvery sends m to r every d, first after d, until it is cancelled, the calling actor ends or r has ended. The times are
+// SendEvery sends m to r every d, first after d, until it is cancelled, the calling actor ends or r is found to have ended. The times are
 // d, 2d, 3d ... after the call, however late one was; those that were missed altogether are skipped.
 func SendEvery[M proto.Message](ctx *Context, d time.Duration, r Ref[M], m M) (*Timer, error) {
 	if d <= 0 {
@@ -37,6 +40,9 @@ func SendEvery[M proto.Message](ctx *Context, d time.Duration, r Ref[M], m M) (*
 }
 
 func (ctx *Context) startTimer(d, every time.Duration, to AnyRef, m proto.Message) (*Timer, error) {
+	if ctx == nil {
+		return nil, ErrNilContext
+	}
 	if ctx.here() == nil {
 		return nil, ctx.own()
 	}
@@ -70,26 +76,71 @@ func (t *Timer) fire() {
 	if t.ended.Load() {
 		return
 	}
-	err := t.to.node.sys.post(nil, t.to, t.msg)
-	if errors.Is(err, ErrFull) {
-		t.to.node.sys.outside.sent.Add(1)
-		t.to.node.sys.deadLetter(nil, t.to, envelope{msg: t.msg}, DeadOverflow, nil)
-		err = nil
-	}
-	if t.every == 0 || err != nil {
-		t.Cancel()
-		return
-	}
+	alive := true
+	defer func() { // also where a subscriber to dead letters calls Goexit
+		if t.every == 0 || !alive {
+			t.Cancel()
+			return
+		}
+		t.again()
+	}()
+	alive = t.to.node.sys.tick(t.to, t.msg)
+}
+
+// again arms the timer for its next time.
+func (t *Timer) again() {
 	t.next += t.every
 	if now := t.sys.ex.now(); t.next <= now {
-		skip := (now-t.next)/t.every + 1
-		t.next += skip * t.every
-		t.missed.Add(uint64(skip))
+		t.next += ((now-t.next)/t.every + 1) * t.every
 	}
 	t.arm()
 	if t.ended.Load() {
 		t.sys.ex.timers.disarm(&t.t)
 	}
+}
+
+// tick sends a timer's message; false if its receiver has ended. Nobody is there to take back what finds no way in: it is
+// accepted all the same, once, and ends as a dead letter.
+func (sys *System) tick(to AnyRef, m proto.Message) (alive bool) {
+	sys.ex.departs()
+	defer sys.ex.arrived()
+	sys.counting(nil)
+	env := envelope{msg: m, meta: to.id &^ lowWord}
+	switch out, err := sys.tryPush(to.cell(), env); {
+	case err != nil:
+		sys.deadLetter(nil, to, env, DeadPanic, err)
+	case out == mailbox.Full:
+		sys.deadLetter(nil, to, env, DeadOverflow, nil)
+	case out == mailbox.Closed:
+		sys.deadLetter(nil, to, env, DeadStopped, nil)
+		return false
+	}
+	return true
+}
+
+// tryPush pushes env, which is counted, without waiting. With an error, Full and Closed it is the caller's.
+func (sys *System) tryPush(a *cell, env envelope) (mailbox.Outcome, error) {
+	switch {
+	case a == nil:
+		return mailbox.Closed, nil
+	case a.flags.Load()&flagQueue == 0:
+		out := sys.ex.outsiders.Get().(*outsider)
+		defer sys.ex.outsiders.Put(out)
+		result := a.box.Push(&out.cache, env)
+		if result == mailbox.Wake {
+			sys.schedule(nil, a)
+		}
+		return result, nil
+	}
+	cold := a.cold.Load()
+	if cold == nil || cold.queue == nil {
+		return mailbox.Closed, nil
+	}
+	rank, err := cold.queue.rank(env)
+	if err != nil {
+		return mailbox.Full, err
+	}
+	return sys.put(nil, a, cold.queue, env, rank), nil
 }
 
 // Cancel ends the timer and reports whether it was still to send something. What was sent already stays sent. Any goroutine

@@ -33,6 +33,12 @@ type behaviour interface {
 	takesType() reflect.Type
 }
 
+// isA is what behaviours of type M take.
+func isA[M proto.Message](msg any) bool {
+	_, ok := msg.(M)
+	return ok
+}
+
 // Handler makes a behaviour of a function that is called once for each message. While no message is there, such an actor
 // is 128 bytes and owns no goroutine and no stack; in the middle of a message it may wait anywhere.
 // A nil error means: the next message, please. Any other ends the actor abnormally, with that error as its reason;
@@ -59,6 +65,7 @@ func (handler[M]) routine() bool           { return false }
 func (handler[M]) accepts(any) bool        { return true }
 func (handler[M]) takesType() reflect.Type { return typeOf[M]() }
 func (handler[M]) takes(M)                 {}
+func (handler[M]) takesMessage(m any) bool { return isA[M](m) }
 
 // Stateful is Handler with the actor's state as a value: each incarnation starts with a zero S of its own.
 func Stateful[S any, M proto.Message](f func(ctx *Context, s *S, m M) error) Behaviour[M] {
@@ -112,7 +119,8 @@ func (*stateful[S, M]) accepts(state any) bool {
 	s, ok := state.(*S)
 	return ok && s != nil
 }
-func (*stateful[S, M]) takes(M) {}
+func (*stateful[S, M]) takes(M)                 {}
+func (*stateful[S, M]) takesMessage(m any) bool { return isA[M](m) }
 
 // Persistent is StatefulFrom whose state outlives an incarnation: persist turns it into what should be kept when the incarnation ends,
 // and restore makes the next one's state of that. restore gets nil for the first incarnation, and where persist failed or panicked (which
@@ -215,6 +223,7 @@ func (routine[M]) routine() bool           { return true }
 func (routine[M]) accepts(any) bool        { return true }
 func (routine[M]) takesType() reflect.Type { return typeOf[M]() }
 func (routine[M]) takes(M)                 {}
+func (routine[M]) takesMessage(m any) bool { return isA[M](m) }
 
 // fits reports, as an error, whether no M can be a message for the actor. Of an interface type only the values can tell.
 func fits[M proto.Message](ctx *Context) error {

@@ -457,6 +457,10 @@ func (ctx *Context) answer(m proto.Message, err error) error {
 
 // reply delivers an answer and counts it as a message of its own: handled by the caller, or dead-lettered.
 func (sys *System) reply(s *slot, r callRef, m proto.Message, err error) error {
+	if s == nil {
+		sys.ex.departs() // the System is not at rest between the steps of the count
+		defer sys.ex.arrived()
+	}
 	var value any
 	if m != nil {
 		value = m

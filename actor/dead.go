@@ -15,7 +15,7 @@ type DeadReason uint8
 const (
 	DeadStopped   DeadReason = iota // its receiver ended before its turn came
 	DeadWrongType                   // its receiver takes another type of message
-	DeadPanic                       // handling it made its receiver panic; it is quarantined, not tried again
+	DeadPanic                       // handling it made its receiver panic, or ranking a timer's the mailbox; it is not tried again
 	DeadFailed                      // handling it ended its receiver with an error, Goexit or a kill
 	DeadExpired                     // a call whose caller gave up before its turn came
 	DeadLateReply                   // a reply whose caller no longer waited

@@ -47,7 +47,9 @@ func newRoutee(r *router, at int, m Mailbox) (*routee, error) {
 	return &routee{r: r, at: at, q: q}, err
 }
 
-func (m *routee) push(env envelope) (mailbox.Outcome, envelope, bool) {
+func (m *routee) rank(envelope) (int, error) { return 0, nil }
+
+func (m *routee) push(env envelope, _ int) (mailbox.Outcome, envelope, bool) {
 	way := m.r.came(m, env.msg)
 	out, oldest, evicted := m.q.Push(routed{env, way})
 	if evicted {
@@ -159,6 +161,8 @@ func (m *routee) Idle() bool {
 }
 
 func (m *routee) Wake() bool { return m.q.Wake() }
+
+func (m *routee) Reopen(awake bool) { m.q.Reopen(awake) }
 
 func (m *routee) Len() int { return m.q.Len() + int(m.back.Load()) }
 

@@ -43,7 +43,7 @@ func TestDeadlineAcrossSystems(t *testing.T) {
 	})
 }
 
-// MON-5: what the System itself sends, Downs and ticks, needs no room in a bounded mailbox.
+// MON-5: a SendEvery outlives a full mailbox; the ticks that find no room are dropped, and counted once.
 func TestDownInAFullMailbox(t *testing.T) {
 	for _, policy := range []mailbox.Overflow{mailbox.Reject, mailbox.Suspend, mailbox.DropNewest, mailbox.DropOldest} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -77,10 +77,11 @@ func TestDownInAFullMailbox(t *testing.T) {
 	}
 }
 
-// MON-5: what the System itself sends, Downs and ticks, needs no room in a bounded mailbox.
+// MON-5: a SendEvery outlives a full mailbox; the ticks that find no room are dropped, and counted once.
 func TestSendEverySurvivesAFullMailbox(t *testing.T) {
 	inBubble(t, func(t *testing.T, sys *actor.System) {
 		var got atomic.Int32
+		dead := deaths(t, sys)
 		sink := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
 			if m.Value == 0 {
 				_ = ctx.Sleep(10 * time.Second)
@@ -100,6 +101,9 @@ func TestSendEverySurvivesAFullMailbox(t *testing.T) {
 		<-time.After(30 * time.Second)
 		if n := got.Load(); n < 15 {
 			t.Fatalf("%d ticks", n)
+		}
+		if l := settle(t, sys); l.Dropped != 9 || l.Returned != 0 || dead.all()[0].Reason != actor.DeadOverflow {
+			t.Fatalf("%v; dead letters %v", l, dead.all())
 		}
 	})
 }

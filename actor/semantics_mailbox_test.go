@@ -2,6 +2,7 @@ package actor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,81 @@ func TestCallsAndFullMailboxes(t *testing.T) {
 			wantErr(t, policy.String(), await(t, got), actor.ErrFull)
 			open()
 			settle(t, sys)
+		}
+	})
+}
+
+// MBX-7: Priority sees messages of the actor's type only; when it panics the sender gets the panic, and the ledger stays exact.
+func TestPriorityPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, sys *actor.System) {
+		dead := deaths(t, sys)
+		handled := new(collector[int64])
+		ref := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+			handled.add(m.Value)
+			return nil
+		}), actor.Options{Mailbox: actor.Mailbox{Priority: func(m proto.Message) int {
+			if m.(*num).Value < 0 {
+				panic(errPoke)
+			}
+			return 0
+		}}})
+		wantErr(t, "send", ref.Send(context.Background(), &num{Value: -1}), errPoke)
+		_, err := actor.Call[*num](context.Background(), ref, &num{Value: -2})
+		wantErr(t, "call", err, errPoke)
+		wantErr(t, "send of another type", ref.AnyRef.Send(context.Background(), &text{Value: "x"}), nil)
+		_, err = actor.Call[*num](context.Background(), actor.Ref[*text]{AnyRef: ref.AnyRef}, &text{Value: "y"})
+		wantErr(t, "call with another type", err, actor.ErrWrongType)
+		scenario(t, sys, func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			if err := ref.Send(ctx, &num{Value: -3}); !errors.Is(err, errPoke) {
+				return fmt.Errorf("send from an actor: %w", err)
+			}
+			_, e1 := actor.SendAfter(ctx, time.Second, ref, &num{Value: -4})
+			_, e2 := actor.SendAfter(ctx, time.Second, actor.Ref[*text]{AnyRef: ref.AnyRef}, &text{Value: "z"})
+			return errors.Join(e1, e2, ref.Send(ctx, &num{Value: 5}), ctx.Sleep(time.Minute))
+		})
+		l := settle(t, sys)
+		if got := fmt.Sprint(handled.all()); got != "[5]" || l.Returned != 3 || l.ByReason[actor.DeadWrongType] != 3 || l.ByReason[actor.DeadPanic] != 1 {
+			t.Fatalf("handled %v, %v %v", got, l, l.ByReason)
+		}
+		for _, letter := range dead.all() {
+			if letter.Reason == actor.DeadPanic && !errors.Is(letter.Err, errPoke) {
+				t.Error(letter)
+			}
+		}
+	})
+}
+
+// LEDG-1: the System is not at rest, and the ledger says so, in the middle of what goroutines and timers do to it: while a reply
+// by a Responder, or a timer's message, is counted.
+func TestLedgerMeetsOutsiders(t *testing.T) {
+	inBubble(t, func(t *testing.T, sys *actor.System) {
+		kept := make(chan actor.Responder, 1)
+		a := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+			r, err := ctx.Responder()
+			kept <- r
+			return err
+		}))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := actor.Call[*num](ctx, a, &num{})
+		wantErr(t, "call", err, context.DeadlineExceeded)
+		actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			a.Stop()
+			_, err := actor.SendAfter(ctx, time.Second, a, &num{})
+			return errors.Join(err, ctx.Sleep(time.Hour))
+		}))
+		settle(t, sys)
+		seen := 0
+		defer sys.SubscribeDeadLetters(func(l actor.DeadLetter) {
+			seen++
+			if sys.Ledger().Exact {
+				t.Errorf("at rest in the middle of %v", l)
+			}
+		})()
+		wantErr(t, "late reply", (<-kept).Reply(&num{}), actor.ErrCallerGone)
+		<-time.After(time.Minute)
+		if settle(t, sys); seen != 2 {
+			t.Errorf("%d dead letters", seen)
 		}
 	})
 }

@@ -198,6 +198,39 @@ func TestTimersEndWithTheirOwner(t *testing.T) {
 	})
 }
 
+// TIME-9: what a timer sends to an actor that has ended is a dead letter, and a SendEvery finds out and ends.
+func TestTimersToNobody(t *testing.T) {
+	for name, o := range map[string]actor.Options{"plain": {}, "bounded": {Mailbox: actor.Mailbox{Capacity: 1}}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, sys *actor.System) {
+				sink := actor.MustSpawn(sys, idler(), o)
+				dead := deaths(t, sys)
+				scenario(t, sys, func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+					_, e1 := actor.SendAfter(ctx, time.Second, sink, &num{Value: 1})
+					every, e2 := actor.SendEvery(ctx, 2*time.Second, sink, &num{Value: 2})
+					sink.Stop()
+					if err := errors.Join(e1, e2, ctx.Sleep(time.Minute)); err != nil {
+						return err
+					}
+					if every.Cancel() {
+						return errors.New("the timer goes on")
+					}
+					return nil
+				})
+				letters := dead.all()
+				if l := settle(t, sys); len(letters) != 2 || l.ByReason[actor.DeadStopped] != 2 || l.Returned != 0 {
+					t.Fatalf("%v, dead letters %v", l, letters)
+				}
+				for i, letter := range letters {
+					if letter.To != sink.AnyRef || letter.Message.(*num).Value != int64(i+1) {
+						t.Errorf("dead letter %v", letter)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TIME-8: SuspendFor returns what it was resumed with, or the alarm value when its time is over.
 func TestSuspendFor(t *testing.T) {
 	inBubble(t, func(t *testing.T, sys *actor.System) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // TIME-6: a timer that is no longer needed leaves the heap at once: 100,000 that were armed and cancelled leave it empty, and so do
@@ -15,7 +13,6 @@ func TestCancelledTimersLeaveNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type num = wrapperspb.Int64Value
 	const n = 100_000
 	a := MustSpawn(sys, Routine(func(ctx *Context, in *Inbox[*num]) error {
 		self, _ := TypedRef[*num](ctx.Self())

@@ -157,8 +157,8 @@ func (sys *System) pushOutside(a *cell, out *outsider, env envelope) error {
 	return nil
 }
 
-// post puts something of the System's own into a mailbox: a Down, a timer's message. s is the caller's slot or nil.
-func (sys *System) post(s *slot, r AnyRef, msg any) error {
+// post puts something of the System's own into a mailbox, whatever its capacity: a Down. s is the caller's slot or nil.
+func (sys *System) post(s *slot, r AnyRef, msg adapter) error {
 	a := r.cell()
 	if a == nil {
 		return ErrStopped
@@ -168,7 +168,7 @@ func (sys *System) post(s *slot, r AnyRef, msg any) error {
 
 func (sys *System) postEnvelope(s *slot, a *cell, env envelope) error {
 	if a.flags.Load()&flagQueue != 0 {
-		return sys.sendToQueue(nil, s, a, env)
+		return sys.insert(s, a, env)
 	}
 	if s == nil {
 		out := sys.ex.outsiders.Get().(*outsider)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/proto"
 
@@ -51,7 +52,9 @@ type Mailbox struct {
 	Capacity int
 	// Overflow says what happens to a message that finds a bounded mailbox full.
 	Overflow mailbox.Overflow
-	// Priority orders the mailbox: higher first, equal ones in the order they came.
+	// Priority orders the mailbox: higher first, equal ones in the order they came. It is called by whoever sends, on several
+	// goroutines at once, and with messages of the actor's own type only, so that it may assert that. If it panics the message
+	// is refused with a *PanicError; a Timer's becomes a dead letter with DeadPanic.
 	Priority func(m proto.Message) int
 }
 
@@ -255,7 +258,7 @@ func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
 		a.park.Store(parkRunning)
 	}
 	if !o.plain() {
-		cold := &cold{name: o.Name, opts: *o, queue: newQueue(o.Mailbox)}
+		cold := &cold{name: o.Name, opts: *o, queue: newQueue(o.Mailbox, b)}
 		if o.queue != nil {
 			cold.queue = o.queue
 		}
@@ -299,30 +302,79 @@ type queue interface {
 	Len() int
 	Insert(envelope) mailbox.Outcome
 	Close(func(envelope))
-	push(env envelope) (mailbox.Outcome, envelope, bool)
+	Reopen(awake bool)
+	rank(env envelope) (int, error)
+	push(env envelope, rank int) (out mailbox.Outcome, oldest envelope, evicted bool)
 }
 
 type boundedQueue struct{ *mailbox.Bounded[envelope] }
 
-func (q boundedQueue) push(env envelope) (mailbox.Outcome, envelope, bool) { return q.Push(env) }
+func (boundedQueue) rank(envelope) (int, error) { return 0, nil }
 
-type priorityQueue struct{ *mailbox.Priority[envelope] }
+func (q boundedQueue) push(env envelope, _ int) (mailbox.Outcome, envelope, bool) { return q.Push(env) }
 
-func (q priorityQueue) push(env envelope) (mailbox.Outcome, envelope, bool) {
-	return q.Push(env), envelope{}, false
+// priorityQueue asks for the priority before it pushes: user code runs where nothing is counted or queued yet.
+type priorityQueue struct {
+	q        *mailbox.Priority[ranked]
+	priority func(proto.Message) int
+	takes    func(msg any) bool
 }
 
-func newQueue(m Mailbox) queue {
+type ranked struct {
+	env  envelope
+	rank int
+}
+
+// rank is the priority of env. What the actor does not take comes first, to be dead-lettered; what is the System's own has 0.
+func (q priorityQueue) rank(env envelope) (rank int, err error) {
+	m, ok := env.msg.(proto.Message)
+	switch {
+	case !ok:
+		return 0, nil
+	case !q.takes(m):
+		return math.MaxInt, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("actor: the mailbox's Priority function: %w", newPanicError(v))
+		}
+	}()
+	return q.priority(m), nil
+}
+
+func (q priorityQueue) push(env envelope, rank int) (mailbox.Outcome, envelope, bool) {
+	return q.q.Push(ranked{env, rank}), envelope{}, false
+}
+
+func (q priorityQueue) Insert(env envelope) mailbox.Outcome { return q.q.Insert(ranked{env: env}) }
+
+func (q priorityQueue) Pop() (envelope, bool) {
+	r, ok := q.q.Pop()
+	return r.env, ok
+}
+
+// Unpop puts back what had a priority when it came; should it have none now, it comes first.
+func (q priorityQueue) Unpop(env envelope) {
+	rank, err := q.rank(env)
+	if err != nil {
+		rank = math.MaxInt
+	}
+	q.q.Unpop(ranked{env, rank})
+}
+
+func (q priorityQueue) Close(f func(envelope)) { q.q.Close(func(r ranked) { f(r.env) }) }
+func (q priorityQueue) Reopen(awake bool)      { q.q.Reopen(awake) }
+func (q priorityQueue) Idle() bool             { return q.q.Idle() }
+func (q priorityQueue) Wake() bool             { return q.q.Wake() }
+func (q priorityQueue) Len() int               { return q.q.Len() }
+
+func newQueue(m Mailbox, b behaviour) queue {
 	switch {
 	case m.Priority != nil:
-		q, err := mailbox.NewPriority(func(env envelope) int {
-			if msg, ok := env.msg.(proto.Message); ok {
-				return m.Priority(msg)
-			}
-			return 0
-		}, m.Capacity)
-		if err == nil {
-			return priorityQueue{q}
+		q, err := mailbox.NewPriority(func(r ranked) int { return r.rank }, m.Capacity)
+		typed, ok := b.(interface{ takesMessage(m any) bool })
+		if err == nil && ok {
+			return priorityQueue{q, m.Priority, typed.takesMessage}
 		}
 	case m.Capacity > 0:
 		q, err := mailbox.NewBounded[envelope](m.Capacity, m.Overflow)
@@ -333,7 +385,7 @@ func newQueue(m Mailbox) queue {
 	return nil
 }
 
-// sendToQueue is send for a mailbox that is bounded or ordered. s is the caller's slot or nil; ctx is nil for the System.
+// sendToQueue is send for a mailbox that is bounded or ordered. s is the caller's slot or nil.
 func (sys *System) sendToQueue(ctx context.Context, s *slot, a *cell, env envelope) error {
 	wait, err := sys.pushQueue(ctx, s, a, env)
 	if wait != nil {
@@ -352,28 +404,15 @@ func (sys *System) pushQueue(ctx context.Context, s *slot, a *cell, env envelope
 	if cold == nil || cold.queue == nil {
 		return nil, sys.refused(s, ErrStopped)
 	}
-	if _, own := env.msg.(adapter); own {
-		return nil, sys.insert(s, a, cold.queue, env)
+	rank, err := cold.queue.rank(env)
+	if err != nil {
+		return nil, sys.refused(s, err)
 	}
 	sys.counting(s)
-	out, oldest, evicted := cold.queue.push(env)
-	if _, own := oldest.msg.(adapter); evicted && own {
-		_ = cold.queue.Insert(oldest) // a Down is not dropped; it comes a little later
-		evicted = false
-	}
-	if evicted {
-		to := AnyRef{sys.node, uint64(oldest.gen())<<32 | uint64(a.idx)}
-		defer sys.deadLetter(s, to, oldest, DeadOverflow, nil) // last: a subscriber may end this goroutine
-	}
-	switch out {
-	case mailbox.Wake:
-		sys.schedule(s, a)
+	switch sys.put(s, a, cold.queue, env, rank) {
 	case mailbox.Closed:
 		sys.uncount(s)
 		return nil, sys.refused(s, ErrStopped)
-	case mailbox.Dropped:
-		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
-		return nil, nil
 	case mailbox.Full:
 		sys.uncount(s)
 		q, bounded := cold.queue.(boundedQueue)
@@ -385,10 +424,51 @@ func (sys *System) pushQueue(ctx context.Context, s *slot, a *cell, env envelope
 	return nil, nil
 }
 
-// insert queues a Down or another of the System's own messages, which no capacity keeps out.
-func (sys *System) insert(s *slot, a *cell, q queue, env envelope) error {
-	sys.counting(s)
+// put pushes env, which is counted, and settles what is dropped for it or in its place. With Closed and Full env is still the caller's.
+func (sys *System) put(s *slot, a *cell, q queue, env envelope, rank int) mailbox.Outcome {
+	out, oldest, evicted := q.push(env, rank)
+	if out == mailbox.Wake {
+		sys.schedule(s, a)
+	}
+	switch { // last: a subscriber to dead letters may end this goroutine
+	case evicted:
+		sys.evicted(s, a, q, oldest)
+	case out == mailbox.Dropped:
+		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
+	}
+	return out
+}
+
+// evicted settles what had to make room. A Down is not dropped: it comes a little later.
+func (sys *System) evicted(s *slot, a *cell, q queue, env envelope) {
+	if _, own := env.msg.(adapter); !own {
+		sys.deadLetter(s, AnyRef{sys.node, uint64(env.gen())<<32 | uint64(a.idx)}, env, DeadOverflow, nil)
+		return
+	}
 	switch q.Insert(env) {
+	case mailbox.Wake:
+		sys.schedule(s, a)
+	case mailbox.Closed: // in between: nobody is left to hear
+		if s != nil {
+			s.tally.handled++
+			return
+		}
+		sys.outside.handled.Add(1)
+	}
+}
+
+// insert queues a Down or another of the System's own messages, which no capacity keeps out.
+func (sys *System) insert(s *slot, a *cell, env envelope) error {
+	if s == nil {
+		sys.ex.departs()
+		defer sys.ex.arrived()
+	}
+	cold := a.cold.Load()
+	if cold == nil || cold.queue == nil {
+		return ErrStopped
+	}
+	sys.counting(s)
+	switch cold.queue.Insert(env) {
 	case mailbox.Closed:
 		sys.uncount(s)
 		return ErrStopped

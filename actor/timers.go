@@ -151,9 +151,24 @@ func (ts *timers) run(s *slot, now time.Duration) {
 			ts.ex.sys.rouse(s, a)
 		}
 		if fire != nil {
-			fire()
+			ts.send(fire)
 		}
 	}
+}
+
+// send has a Timer fire. A subscriber to dead letters may call Goexit in it: then the runtime's timer goes on with what is due.
+func (ts *timers) send(fire func()) {
+	done := false
+	defer func() {
+		if !done {
+			ts.mu.Lock()
+			ts.goAt = 0
+			ts.reset()
+			ts.mu.Unlock()
+		}
+	}()
+	fire()
+	done = true
 }
 
 func (ts *timers) due(now time.Duration) bool { return len(ts.heap) > 0 && ts.heap[0].at <= now }
