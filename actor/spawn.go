@@ -17,7 +17,7 @@ var ErrNilBehaviour = errors.New("actor: the behaviour is nil: make one with Han
 // ErrNameTaken answers a Spawn with a name that a living actor has.
 var ErrNameTaken = errors.New("actor: the name is taken by a living actor")
 
-var errNoSpawner = errors.New("actor: spawn from nil: pass a *System or a *Context")
+var errNoSpawner = errors.New("actor: spawn from nil: pass a *System made by NewSystem, or an actor's *Context")
 
 // Options say what is particular about one actor. The zero value is an unnamed actor with an unbounded mailbox.
 type Options struct {
@@ -125,7 +125,7 @@ func spawn(from Spawner, b behaviour, opts []Options, m *monitor) (AnyRef, error
 		return AnyRef{}, errNoSpawner
 	}
 	sys, ctx := from.spawner()
-	if sys == nil {
+	if sys == nil || sys.ex == nil {
 		return AnyRef{}, errNoSpawner
 	}
 	if b == nil {
@@ -164,10 +164,7 @@ func spawn(from Spawner, b behaviour, opts []Options, m *monitor) (AnyRef, error
 // place puts a checked spawn into a cell.
 func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *monitor) (AnyRef, error) {
 	a := sys.table.alloc()
-	gen := a.last + 1
-	if gen == 0 {
-		gen = 1
-	}
+	gen := max(a.last+1, 1)
 	self := AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}
 	if o.Name != "" {
 		if _, taken := sys.names.LoadOrStore(o.Name, self); taken {
@@ -175,47 +172,43 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 			return AnyRef{}, fmt.Errorf("actor: spawn %q: %w", o.Name, ErrNameTaken)
 		}
 	}
-	flags := sys.prepare(a, b, o)
+	flags := sys.prepare(a, gen, b, o)
 	sys.born(flags)
-	if sys.stopping.Load() {
-		sys.unplace(a, flags) // Stop may have counted the living before this one was born
+	if sys.stopping.Load() { // seen after born: either this, or Stop waits for the new actor
+		sys.unplace(a, flags)
 		return AnyRef{}, ErrStopped
 	}
-	runs := flags&flagRoutine != 0 || o.OnStart != nil || o.guarded && startsVisibly(b, o)
 	if m != nil {
 		a.coldOf().monitors = map[uint64]*monitor{m.id: m}
 		parent.note(m.id, self)
 	}
-	if sys.stopping.Load() { // seen after born: either this, or Stop waits for the new actor
-		if o.Name != "" {
-			sys.names.Delete(o.Name)
-		}
-		a.cold.Store(nil)
-		sys.table.release(a)
-		sys.ended(flags)
-		return AnyRef{}, ErrStopped
-	}
 	if parent != nil {
 		sys.adopt(parent.cell, a, parent.id())
 	}
-	if flags&flagQueue == 0 {
-		a.box.Reopen(runs)
-	} else if runs {
-		a.cold.Load().queue.Wake()
-	}
-	a.gen.Store(gen)
+	sys.birth(s, a, gen, flags&flagRoutine != 0 || o.OnStart != nil || o.guarded && startsVisibly(b, o))
 	if s != nil {
 		s.tally.spawned++
 	} else {
 		sys.outside.spawned.Add(1)
 	}
-	if runs {
-		sys.schedule(s, a)
-	}
 	if sys.stopping.Load() {
-		self.Shutdown() // Stop may have looked at this cell before it was filled
+		self.askStop(s, ctlStop, Reason{Kind: ReasonShutdown}) // Stop may have looked at this cell before it was filled
 	}
 	return self, nil
+}
+
+// birth opens a filled cell's mailbox and gives the cell its generation. The mailbox opens first, or it would refuse who sees the
+// generation; and it opens claimed, so that a message or signal for an earlier tenant cannot have the actor run without one.
+func (sys *System) birth(s *slot, a *cell, gen uint32, runs bool) {
+	if a.flags.Load()&flagQueue != 0 {
+		a.cold.Load().queue.Reopen(true)
+	} else {
+		a.box.Reopen(true)
+	}
+	a.gen.Store(gen)
+	if runs || !a.idle() || a.ctl.Load()&ctlTurn != 0 && a.wake() {
+		sys.schedule(s, a)
+	}
 }
 
 // unplace takes back a cell that nobody has seen yet.
@@ -223,13 +216,17 @@ func (sys *System) unplace(a *cell, flags uint32) {
 	if flags&flagNamed != 0 {
 		sys.names.Delete(a.cold.Load().name)
 	}
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
 	a.beh = nil
 	a.cold.Store(nil)
+	mu.Unlock()
 	sys.table.release(a)
 	sys.ended(flags)
 }
 
-func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
+// prepare fills a cell for generation gen; its mailbox stays closed.
+func (sys *System) prepare(a *cell, gen uint32, b behaviour, o *Options) uint32 {
 	var flags uint32
 	if o.Daemon {
 		flags |= flagDaemon
@@ -249,8 +246,11 @@ func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
 			flags |= flagResumable
 		}
 	}
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
 	a.beh = b
-	a.tomb = nil
+	a.last, a.tomb = gen, nil // together: who asks for the last tenant's end gets it, or hears that it is forgotten
+	mu.Unlock()
 	if a.ctl.Load() != 0 {
 		a.ctl.Store(0)
 	}
@@ -264,6 +264,8 @@ func (sys *System) prepare(a *cell, b behaviour, o *Options) uint32 {
 		}
 		if cold.queue != nil {
 			flags |= flagQueue
+			cold.queue.Close(nil) // until birth
+			a.box.Close(nil, nil) // it would be open in a cell that was never used
 		}
 		a.cold.Store(cold)
 	}

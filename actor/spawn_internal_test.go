@@ -2,8 +2,10 @@ package actor
 
 import (
 	"context"
+	"errors"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/greenroom-go/greenroom/mailbox"
@@ -26,6 +28,105 @@ func testSystem(t *testing.T) *System {
 		}
 	})
 	return sys
+}
+
+// LIFE-10: a cell that is being prepared for its next tenant does not call the last one's end a normal one.
+func TestPreparedCellKeepsNoFalseEnd(t *testing.T) {
+	sys := testSystem(t)
+	b := Handler(func(*Context, *num) error { return errors.New("bad") })
+	r := MustSpawn(sys, b)
+	if err := r.Send(context.Background(), &num{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Wait(context.Background()); err == nil {
+		t.Fatal("no error")
+	}
+	a := sys.table.at(uint32(r.id))
+	sys.prepare(a, a.last+1, b.b, &Options{})
+	if _, err := r.Wait(context.Background()); !errors.Is(err, ErrNoActor) {
+		t.Errorf("Wait for one that failed: %v", err)
+	}
+}
+
+// REF-2: what is meant for an earlier tenant and meets a cell before its next one is born wakes nobody; after it, the new one
+// runs as itself.
+func TestWakeBeforeBirth(t *testing.T) {
+	for name, o := range map[string]Options{
+		"plain":    {},
+		"bounded":  {Mailbox: Mailbox{Capacity: 1}},
+		"priority": {Mailbox: Mailbox{Priority: func(proto.Message) int { return 0 }}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sys := testSystem(t)
+			got := make(chan uint32, 2)
+			b := Handler(func(ctx *Context, m *num) error { got <- ctx.gen; return nil })
+			last := MustSpawn(sys, b)
+			last.Stop()
+			if _, err := last.Wait(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			a := sys.table.at(uint32(last.id))
+			gen := a.last + 1
+			flags := sys.prepare(a, gen, b.b, &o)
+			sys.born(flags)
+			sys.rouse(nil, a)
+			stale := envelope{msg: &num{}, meta: last.id &^ lowWord}
+			if out, err := sys.tryPush(a, stale); out != mailbox.Closed || err != nil {
+				t.Errorf("a push before the birth: %v, %v", out, err)
+			}
+			if err := sys.Quiesce(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if a.ctx.Load() != nil {
+				t.Error("it ran before it was born")
+			}
+			sys.birth(nil, a, gen, false)
+			sys.counting(nil)
+			if out, err := sys.tryPush(a, stale); out == mailbox.Closed || err != nil {
+				t.Errorf("a push after the birth: %v, %v", out, err)
+			}
+			self := Ref[*num]{AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}}
+			if o.Mailbox.Capacity > 0 {
+				_ = sys.Quiesce(context.Background())
+			}
+			if err := self.Send(context.Background(), &num{}); err != nil {
+				t.Fatal(err)
+			}
+			if g := <-got; g != gen {
+				t.Errorf("handled by generation %d, not %d", g, gen)
+			}
+			if l := sys.Ledger(); l.ByReason[DeadStopped] != 1 {
+				t.Errorf("dead letters %v", l.ByReason)
+			}
+		})
+	}
+}
+
+// BAD-1: a Spawn that finds the System stopping leaves nothing behind: no watch, no name, no behaviour.
+func TestRefusedSpawnLeavesNothing(t *testing.T) {
+	sys := testSystem(t)
+	parent := MustSpawn(sys, Routine(func(ctx *Context, in *Inbox[*num]) error {
+		sys.stopping.Store(true)
+		defer sys.stopping.Store(false)
+		m := &monitor{id: sys.nextID.Add(1), who: ctx.Self()}
+		b := Handler(func(*Context, *num) error { return nil })
+		if _, err := sys.place(ctx.here().slot, ctx, b.b, &Options{Name: "none"}, m); !errors.Is(err, ErrStopped) {
+			return errors.New("not refused")
+		}
+		if cold := ctx.cell.cold.Load(); cold != nil && len(cold.watches) != 0 {
+			return errors.New("a watch is left")
+		}
+		if sys.names.Size() != 0 || ctx.cell.nchild != 0 {
+			return errors.New("a name or a child is left")
+		}
+		return nil
+	}))
+	if _, err := parent.Wait(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if n := sys.living.Load(); n != 0 {
+		t.Errorf("%d live", n)
+	}
 }
 
 type closedQueue struct{ queue }
