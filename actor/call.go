@@ -516,24 +516,39 @@ func (ctx *Context) Responder() (Responder, error) {
 	return Responder{ctx.sys, ref}, nil
 }
 
-// keepOpen remembers a call that this actor owes a reply to beyond the message in hand.
+// keepOpen remembers a call that this actor owes a reply to beyond the message in hand, and looks at a few others, in turn, whether
+// they were answered meanwhile: it forgets faster than it learns, at the same cost however many are open.
 func (ctx *Context) keepOpen(ref callRef) {
 	mu := ctx.sys.locks.of(ctx.cell.idx)
 	mu.Lock()
 	defer mu.Unlock()
 	cold := ctx.cell.coldOf()
-	if cold.open == nil {
-		cold.open = make(map[callRef]struct{})
-	}
-	for r := range cold.open {
-		if !r.c.waiting(r.seq) {
-			delete(cold.open, r) // answered meanwhile
+	cold.open.add(ref)
+}
+
+// openCalls are calls kept as Responders, in no order.
+type openCalls struct {
+	list []callRef
+	at   int // where to look next
+}
+
+func (o *openCalls) add(ref callRef) {
+	for range min(len(o.list), 3) {
+		if o.at >= len(o.list) {
+			o.at = 0
 		}
-		if len(cold.open) < 16 {
-			break
+		if r := o.list[o.at]; r.c.waiting(r.seq) {
+			o.at++
+			continue
 		}
+		last := len(o.list) - 1
+		o.list[o.at], o.list[last] = o.list[last], callRef{}
+		o.list = o.list[:last]
 	}
-	cold.open[ref] = struct{}{}
+	if cap(o.list) > 64 && len(o.list) < cap(o.list)/4 {
+		o.list = append(make([]callRef, 0, cap(o.list)/2), o.list...)
+	}
+	o.list = append(o.list, ref)
 }
 
 // Reply answers the call with m, from any goroutine. ErrCallerGone: nobody waits any more, m was dead-lettered.

@@ -85,7 +85,7 @@ type cold struct {
 	trap       func(Down) any
 	timers     map[*Timer]struct{}
 	held       map[holding]struct{} // given back when the actor ends
-	open       map[callRef]struct{} // calls kept as Responders
+	open       openCalls            // calls kept as Responders
 	stash      []envelope
 	shields    []*limitedContext // Cleanups, of the actor's own goroutine
 	skipped    *[]envelope

@@ -622,9 +622,9 @@ func (c *carrier) giveBack(ctx *Context, exit *ExitError) {
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
 	open, watches, timers, held := cold.open, cold.watches, cold.timers, cold.held
-	cold.open, cold.watches, cold.timers, cold.held, cold.interrupts = nil, nil, nil, nil, nil
+	cold.open, cold.watches, cold.timers, cold.held, cold.interrupts = openCalls{}, nil, nil, nil, nil
 	mu.Unlock()
-	for ref := range open {
+	for _, ref := range open.list {
 		ref.c.fail(c.slot, ref.seq, exit)
 	}
 	for id, target := range watches {

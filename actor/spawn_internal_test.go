@@ -153,3 +153,44 @@ func TestEvictedDownComesBack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// openCalls forgets what was answered about as fast as it learns of new ones, at a cost that does not grow with those that stay.
+func TestOpenCallsForget(t *testing.T) {
+	var o openCalls
+	open := func() callRef {
+		k := new(call)
+		return callRef{k, k.open()}
+	}
+	kept := make(map[callRef]bool)
+	for i := range 10_000 {
+		ref := open()
+		o.add(ref)
+		if i%100 == 0 {
+			kept[ref] = true
+			continue
+		}
+		ref.c.close(ref.seq, context.Canceled)
+	}
+	if n := len(o.list); n > 2*len(kept) {
+		t.Errorf("%d remembered of which %d are open", n, len(kept))
+	}
+	for _, ref := range o.list {
+		delete(kept, ref)
+	}
+	if len(kept) > 0 {
+		t.Errorf("%d open calls are forgotten", len(kept))
+	}
+	for _, ref := range o.list {
+		if ref.c.waiting(ref.seq) {
+			ref.c.close(ref.seq, context.Canceled)
+		}
+	}
+	for range 1000 {
+		ref := open()
+		o.add(ref)
+		ref.c.close(ref.seq, context.Canceled)
+	}
+	if len(o.list) > 3 || cap(o.list) > 64 {
+		t.Errorf("%d remembered in %d places", len(o.list), cap(o.list))
+	}
+}
