@@ -61,11 +61,10 @@ type call struct {
 	car   *carrier  // of a calling actor
 	cell  *cell     // the calling actor
 	done  chan bool // of a calling goroutine
-	sys   *System   // of the caller
-	to    *System   // of the callee
+	sys   *System   // of the caller; of the callee where a goroutine calls
 	value any
 	err   error
-	until atomic.Int64 // deadline since the start of the callee's System, 0 for none
+	until atomic.Int64 // deadline on the clock of home, 0 for none
 
 	holder atomic.Uint64 // seq<<32 | index of the actor that received the call, to be woken when the caller gives up
 	watch  atomic.Pointer[callWatch]
@@ -140,11 +139,24 @@ func (c *call) taken(seq uint32, a *cell) bool {
 	}
 }
 
-func (c *call) deadlineOf(seq uint32) time.Duration {
-	if !c.waiting(seq) {
+// home is the System that the call went to first: deadlines count from its start.
+func (c *call) home() *System {
+	if at := c.calleeAt.Load(); at != nil {
+		return at.sys
+	}
+	return c.sys
+}
+
+// deadlineOf is the deadline of use seq as time since the start of sys, 0 for none. It is read first: it holds if the use still waits.
+func (c *call) deadlineOf(sys *System, seq uint32) time.Duration {
+	until, home := time.Duration(c.until.Load()), c.home()
+	if until == 0 || !c.waiting(seq) {
 		return 0
 	}
-	return time.Duration(c.until.Load())
+	if home != sys {
+		until = max(home.ex.start.Add(until).Sub(sys.ex.start), 1)
+	}
+	return until
 }
 
 // abandoned returns the error with which work on a call should end whose caller has given up.
@@ -263,7 +275,7 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 		c.watch.CompareAndSwap(w, nil)
 	}
 	if h := c.holder.Load(); uint32(h>>32) == seq {
-		sys := c.to
+		sys := c.home()
 		if m := c.moved.Load(); m != nil && m.seq == seq && m.to.node != nil {
 			sys = m.to.node.sys
 		}
@@ -320,15 +332,16 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 	c, a := w.c, w.ctx.cell
 	k := c.call.Load()
 	if k == nil {
-		k = &call{car: c}
+		k = &call{car: c, sys: w.ctx.sys}
 		c.call.Store(k)
 	}
-	k.sys, k.cell, k.to = w.ctx.sys, a, r.node.sys
-	if k.until.Load() != int64(w.until) {
-		k.until.Store(int64(w.until))
+	k.cell = a
+	until := w.until
+	if until != 0 && r.node.sys != k.sys {
+		until = max(k.sys.ex.start.Add(until).Sub(r.node.sys.ex.start), 1)
 	}
-	if w.until != 0 && k.to != k.sys {
-		k.until.Store(int64(max(k.sys.ex.start.Add(w.until).Sub(k.to.ex.start), 1)))
+	if k.until.Load() != int64(until) {
+		k.until.Store(int64(until))
 	}
 	k.aim(w.ctx.id(), r)
 	seq := k.open()

@@ -34,7 +34,7 @@ func (ctx *Context) Deadline() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	if c := ctx.inside(); c != nil && ctx.answers {
-		if d := c.env.call.deadlineOf(c.env.seq()); d != 0 {
+		if d := c.env.call.deadlineOf(ctx.sys, c.env.seq()); d != 0 {
 			return ctx.sys.ex.start.Add(d), true
 		}
 	}

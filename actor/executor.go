@@ -52,7 +52,7 @@ type executor struct {
 func newExecutor(sys *System, o SystemOptions) *executor {
 	ex := &executor{sys: sys, start: time.Now(), workers: o.Workers, maxSpare: o.MaxSpare}
 	ex.outsiders.New = func() any {
-		out := &outsider{call: call{sys: sys, to: sys, done: make(chan bool, 1)}}
+		out := &outsider{call: call{sys: sys, done: make(chan bool, 1)}}
 		out.cache.Init(&ex.nodes)
 		return out
 	}

@@ -43,7 +43,94 @@ func TestDeadlineAcrossSystems(t *testing.T) {
 	})
 }
 
-// MON-5: a SendEvery outlives a full mailbox; the ticks that find no room are dropped, and counted once.
+// CALL-7: a deadline means the same moment in every System also to those that a call is forwarded to, by whomever it was made.
+func TestForwardAcrossSystems(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := newSystem(t)
+		<-time.After(time.Hour)
+		young := newSystem(t)
+		for _, pair := range [][2]*actor.System{{old, young}, {young, old}} {
+			got := make(chan error, 1)
+			last := actor.MustSpawn(pair[1], actor.Handler(func(ctx *actor.Context, m *num) error {
+				at, ok := ctx.Deadline()
+				if d := time.Until(at); !ok || d != time.Minute {
+					return ctx.Fail(fmt.Errorf("the deadline is %v away: %v", d, ok))
+				}
+				if m.Value == 1 {
+					return ctx.Fail(errors.Join(ctx.Sleep(time.Second)))
+				}
+				start := time.Now()
+				_ = ctx.Sleep(time.Hour)
+				got <- took(start, time.Minute)
+				return nil
+			}))
+			first := actor.MustSpawn(pair[0], actor.Handler(func(ctx *actor.Context, m *num) error { return actor.Forward(ctx, last, m) }))
+			call := func(ctx context.Context, v int64) error {
+				bounded, cancel := context.WithTimeout(ctx, time.Minute)
+				defer cancel()
+				_, err := actor.Call[*num](bounded, first, &num{Value: v})
+				return err
+			}
+			wantErr(t, "a call from a goroutine", call(context.Background(), 1), actor.ErrNoReply)
+			if err := call(context.Background(), 2); err == nil {
+				t.Error("a reply to a call that takes too long")
+			}
+			wantErr(t, "the wait of its callee", <-got, nil)
+			for _, sys := range pair {
+				scenario(t, sys, func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+					if err := call(ctx, 1); !errors.Is(err, actor.ErrNoReply) {
+						return err
+					}
+					return nil
+				})
+			}
+		}
+	})
+}
+
+// CALL-4: an actor whose Forward failed still holds the call: its wait ends when the caller gives up.
+func TestFailedForwardKeepsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys, other := newSystem(t), newSystem(t)
+		for _, where := range []*actor.System{sys, other} {
+			gone := actor.MustSpawn(where, idler())
+			gone.Stop()
+			outcome(t, gone.AnyRef)
+			got := make(chan error, 1)
+			a := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+				if err := actor.Forward(ctx, gone, m); !errors.Is(err, actor.ErrStopped) || !ctx.IsCall() {
+					return fmt.Errorf("forward: %w", err)
+				}
+				start := time.Now()
+				err := ctx.Sleep(time.Hour)
+				got <- errors.Join(took(start, time.Second), ctx.Err())
+				return err
+			}))
+			call := func(ctx context.Context) {
+				bounded, cancel := context.WithCancel(ctx)
+				time.AfterFunc(time.Second, cancel)
+				_, err := actor.Call[*num](bounded, a, &num{})
+				wantErr(t, "call", err, context.Canceled)
+			}
+			call(context.Background())
+			wantErr(t, "the callee's wait", <-got, context.Canceled)
+			a = actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+				_ = actor.Forward(ctx, gone, m)
+				start := time.Now()
+				_ = ctx.Sleep(time.Hour)
+				got <- took(start, time.Second)
+				return nil
+			}))
+			scenario(t, sys, func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+				call(ctx)
+				return nil
+			})
+			wantErr(t, "the callee's wait", <-got, nil)
+		}
+	})
+}
+
+// MON-5: a Down needs no room in a bounded mailbox.
 func TestDownInAFullMailbox(t *testing.T) {
 	for _, policy := range []mailbox.Overflow{mailbox.Reject, mailbox.Suspend, mailbox.DropNewest, mailbox.DropOldest} {
 		t.Run(policy.String(), func(t *testing.T) {

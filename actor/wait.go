@@ -127,7 +127,7 @@ func enterAs(own *Context, ctx context.Context) (w waiting, err error) {
 
 // bound has the deadline of the call in hand end the wait.
 func (w *waiting) bound() {
-	if d := w.c.env.call.deadlineOf(w.c.env.seq()); d != 0 && (w.until == 0 || d < w.until) {
+	if d := w.c.env.call.deadlineOf(w.ctx.sys, w.c.env.seq()); d != 0 && (w.until == 0 || d < w.until) {
 		w.until = d
 	}
 }
