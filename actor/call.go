@@ -589,7 +589,8 @@ func (r Responder) Fail(err error) error {
 }
 
 // Forward hands the message in hand to another actor. If it is a call, the reply will come from there and this actor owes
-// none any more. On error the message is still in this actor's hands.
+// none any more; if its caller would wait for itself then, the call fails with *DeadlockError and is not forwarded, which is no
+// error here. On error the message is still in this actor's hands.
 func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
 	c := ctx.here()
 	if c == nil {
@@ -600,6 +601,10 @@ func Forward[M proto.Message](ctx *Context, to Ref[M], m M) error {
 	}
 	k, seq := c.env.call, c.env.seq()
 	k.move(seq, ctx.Self(), to.AnyRef)
+	if err := k.deadlock(to.AnyRef); err != nil && k.finish(c.slot, seq, nil, err) {
+		ctx.settled(c)
+		return nil
+	}
 	if err := send(ctx, to.AnyRef, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		k.move(seq, to.AnyRef, ctx.Self())
 		return err
@@ -679,27 +684,47 @@ func (c *carrier) waitsFor(from AnyRef) (AnyRef, uint64) {
 	return c.edge.read(from)
 }
 
-// deadlock looks for a cycle through the edge from this actor to r, which is published already. It walks twice: if no edge of
-// the cycle changed in between, all of them held at one moment, and since each of these actors waits, none can move.
+// deadlock looks for a cycle through the edge from this actor to r, which is published already.
 func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
-	self := ctx.Self()
-	if r != self {
-		a := r.cell()
-		if a == nil || a.flags.Load()&flagQueue == 0 && a.box.Resting() {
-			return nil // the usual case: the callee is idle, and waits for nobody in the middle of a message
-		}
-		other := a.ctx.Load()
-		if other == nil {
-			return nil
-		}
-		car := other.car.Load()
-		if car == nil {
-			return nil
-		}
-		if to, _ := car.waitsFor(r); to.node == nil {
-			return nil // the usual case: the callee waits for nobody
-		}
+	if r != ctx.Self() && r.waitsForNobody() {
+		return nil
 	}
+	return deadlock(ctx.Self(), c)
+}
+
+// deadlock looks for a cycle through the call's edge to r, which is published already: is its caller to wait for itself?
+func (c *call) deadlock(r AnyRef) error {
+	if c.car == nil || r.node == nil {
+		return nil // a goroutine's
+	}
+	caller := AnyRef{c.sys.node, c.from.Load()}
+	if r != caller && r.waitsForNobody() {
+		return nil
+	}
+	return deadlock(caller, c.car)
+}
+
+// waitsForNobody is true in the usual cases: the actor is idle, or runs.
+func (r AnyRef) waitsForNobody() bool {
+	a := r.cell()
+	if a == nil || a.flags.Load()&flagQueue == 0 && a.box.Resting() {
+		return true
+	}
+	ctx := a.ctx.Load()
+	if ctx == nil {
+		return true
+	}
+	c := ctx.car.Load()
+	if c == nil {
+		return true
+	}
+	to, _ := c.waitsFor(r)
+	return to.node == nil
+}
+
+// deadlock walks twice along the edges from self, which waits on c: if no edge of a cycle changed in between, all of them held at
+// one moment, and since each of these actors waits, none can move.
+func deadlock(self AnyRef, c *carrier) error {
 	path, versions := walkEdges(self, c)
 	if path == nil {
 		return nil

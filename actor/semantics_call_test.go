@@ -285,6 +285,63 @@ func TestCyclesAreFound(t *testing.T) {
 	}
 }
 
+// DEAD-1: a cycle that a Forward closes is found too. The caller that would wait for itself is told, the forwarder goes on.
+func TestForwardThatClosesACycle(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		for _, long := range []bool{false, true} {
+			var a, b, c actor.Ref[*num]
+			got := make(chan error, 1)
+			a = actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+				if m.Value == 7 {
+					return ctx.Reply(m) // c's call
+				}
+				if long {
+					if _, err := ctx.Suspend(ctx); err != nil {
+						return err
+					}
+				}
+				_, err := actor.Call[*num](ctx, b, &num{})
+				got <- err
+				return nil
+			}))
+			b = actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+				to := a
+				if long {
+					to = c
+				}
+				if err := actor.Forward(ctx, to, m); err != nil || ctx.IsCall() {
+					t.Errorf("forward: %v, owes a reply: %v", err, ctx.IsCall())
+				}
+				return nil
+			}))
+			c = actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+				_, err := actor.Call[*num](ctx, a, &num{Value: 7})
+				return err
+			}))
+			want := fmt.Sprint([]actor.AnyRef{a.AnyRef, a.AnyRef})
+			tell(t, a, 1)
+			if long {
+				tell(t, c, 1)
+				settle(t, sys) // c waits for a's answer
+				wantErr(t, "resume", a.Resume(nil), nil)
+				want = fmt.Sprint([]actor.AnyRef{a.AnyRef, c.AnyRef, a.AnyRef})
+			}
+			err := await(t, got)
+			var dead *actor.DeadlockError
+			if !errors.As(err, &dead) || fmt.Sprint(dead.Path) != want {
+				t.Fatalf("long %v: %v, want %v", long, err, want)
+			}
+			settle(t, sys)
+			for _, r := range []actor.Ref[*num]{a, b, c} {
+				if !r.Alive() {
+					t.Errorf("%v ended", r)
+				}
+				r.Stop()
+			}
+		}
+	})
+}
+
 // DEAD-2: a sender that has got its room in a full mailbox waits for nobody, though it has yet to run: who made the room may call it.
 func TestNoFalseDeadlockAfterRoom(t *testing.T) {
 	sys := newSystem(t, actor.SystemOptions{Workers: 1})
