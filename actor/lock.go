@@ -15,8 +15,6 @@ var ErrNotOwner = errors.New("actor: the caller does not hold the lock: only the
 // be given back when their holder ends, and goroutines have no such end.
 var ErrNotActor = errors.New("actor: only an actor can hold this lock and the context is not an actor's: pass the actor's Context, or use sync.Mutex between goroutines")
 
-var errNilContext = errors.New("actor: the context is nil: pass the actor's Context, or context.Background() from a goroutine")
-
 // Mutex is a lock for actors: waiting for it suspends the actor and holds no slot.
 //
 // Shape: the owner's ref and a linked list of waiters. Any actor may use it, whatever its System; other goroutines get
@@ -252,7 +250,7 @@ func lockContext(ctx context.Context) (*Context, error) {
 	c, ok := FromContext(ctx)
 	switch {
 	case isNil(ctx):
-		return nil, errNilContext
+		return nil, ErrNilContext
 	case !ok:
 		return nil, ErrNotActor
 	case c.here() == nil:
@@ -273,7 +271,7 @@ func enterLock(ctx context.Context) (waiting, error) {
 // enterAny is enter, which takes no nil.
 func enterAny(ctx context.Context) (waiting, error) {
 	if isNil(ctx) {
-		return waiting{}, errNilContext
+		return waiting{}, ErrNilContext
 	}
 	return enter(ctx)
 }

@@ -169,7 +169,7 @@ func (sys *System) awaitZero(ctx context.Context, n *atomic.Int64) error {
 // Join waits until no actor is left but daemons. The System stays usable; ctx bounds the wait.
 func (sys *System) Join(ctx context.Context) error {
 	if ctx == nil {
-		return errNilContext
+		return ErrNilContext
 	}
 	if c, ok := FromContext(ctx); ok && c.sys == sys {
 		return errors.New("actor: Join from an actor of the same System would wait for itself")
@@ -180,7 +180,7 @@ func (sys *System) Join(ctx context.Context) error {
 // Quiesce waits until no actor runs, is runnable or is in Block or Offload. Timers and waits may be pending.
 func (sys *System) Quiesce(ctx context.Context) error {
 	if ctx == nil {
-		return errNilContext
+		return ErrNilContext
 	}
 	if c, ok := FromContext(ctx); ok && c.sys == sys {
 		return errors.New("actor: Quiesce from an actor of the same System would wait for itself")
@@ -236,7 +236,7 @@ func (e *StopError) Error() string {
 // they did, else *StopError; then the executor's goroutines stay with the code that holds them. A second Stop waits for the first.
 func (sys *System) Stop(ctx context.Context) error {
 	if ctx == nil {
-		return errNilContext
+		return ErrNilContext
 	}
 	if c, ok := FromContext(ctx); ok && c.sys == sys {
 		return errors.New("actor: Stop from an actor of the same System would wait for itself: call it from a goroutine")
