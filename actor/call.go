@@ -295,27 +295,31 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 // if the reply is no R, else with the error that the callee passed to Fail, or ctx's own.
 // Cost: BenchmarkCall, BenchmarkCallInside; 0 allocs from an actor.
 func Call[R, M proto.Message](ctx context.Context, r Ref[M], m M) (R, error) {
-	v, err := doCall(ctx, r.AnyRef, m)
+	v, _, err := doCall(ctx, r.AnyRef, m)
 	if err != nil {
 		var zero R
 		return zero, err
 	}
-	reply, ok := v.(R)
-	if !ok {
-		var zero R
-		return zero, fmt.Errorf("actor: call of %v: %w: the reply is a %T", r.AnyRef, ErrWrongType, v)
-	}
-	return reply, nil
+	return asReply[R](r.AnyRef, v)
 }
 
-func doCall(ctx context.Context, r AnyRef, m proto.Message) (any, error) {
+func asReply[R proto.Message](from AnyRef, v any) (reply R, err error) {
+	reply, ok := v.(R)
+	if !ok {
+		err = fmt.Errorf("actor: call of %v: %w: the reply is a %T", from, ErrWrongType, v)
+	}
+	return reply, err
+}
+
+// doCall is Call without types. refused says that the error is the mailbox's: the callee never had the message.
+func doCall(ctx context.Context, r AnyRef, m proto.Message) (v any, refused bool, err error) {
 	if r.node == nil {
-		return nil, ErrNoActor
+		return nil, false, ErrNoActor
 	}
 	w, err := enter(ctx)
 	if err != nil {
 		w.leave()
-		return nil, err
+		return nil, false, err
 	}
 	if w.c == nil {
 		return callFromGoroutine(ctx, r, m)
@@ -325,9 +329,9 @@ func doCall(ctx context.Context, r AnyRef, m proto.Message) (any, error) {
 }
 
 // call is Call from an actor.
-func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
+func (w *waiting) call(r AnyRef, m proto.Message) (v any, refused bool, err error) {
 	if err := w.check(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	c, a := w.c, w.ctx.cell
 	k := c.call.Load()
@@ -347,14 +351,14 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 	seq := k.open()
 	if err := w.ctx.deadlock(c, r); err != nil {
 		k.close(seq, err)
-		return nil, err
+		return nil, false, err
 	}
 	c.names = true
-	err := send(w.ctx, r, envelope{msg: m, call: k, meta: uint64(seq)})
+	err = send(w.ctx, r, envelope{msg: m, call: k, meta: uint64(seq)})
 	c.names = false
 	if err != nil {
 		k.close(seq, err)
-		return nil, err
+		return nil, true, err
 	}
 	for {
 		if st := k.state.Load(); st&callMask == callDone {
@@ -363,14 +367,14 @@ func (w *waiting) call(r AnyRef, m proto.Message) (any, error) {
 		if err := w.sleep(waitPark); err != nil {
 			c.unname()
 			if !k.close(seq, err) {
-				return nil, err
+				return nil, false, err
 			}
 			break
 		}
 	}
-	v, err := k.value, k.err
+	v, err = k.value, k.err
 	k.value, k.err = nil, nil
-	return v, err
+	return v, false, err
 }
 
 // unname makes the callee that was named as next runnable: its caller does not wait after all.
@@ -395,12 +399,12 @@ func (c *carrier) dropCall() {
 }
 
 // callFromGoroutine is Call from a goroutine outside of actors.
-func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, error) {
+func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, refused bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if noMessage(m) {
-		return nil, ErrNilMessage
+		return nil, false, ErrNilMessage
 	}
 	sys := r.node.sys
 	out := sys.ex.outsiders.Get().(*outsider)
@@ -416,7 +420,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, err
 	seq := k.open()
 	if err := sys.sendBy(ctx, out, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		k.close(seq, err)
-		return nil, err
+		return nil, true, err
 	}
 	if done := ctx.Done(); done == nil {
 		<-k.done
@@ -425,14 +429,14 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (any, err
 		case <-k.done:
 		case <-done:
 			if !k.close(seq, ctx.Err()) {
-				return nil, ctx.Err()
+				return nil, false, ctx.Err()
 			}
 			<-k.done
 		}
 	}
-	v, err := k.value, k.err
+	v, err = k.value, k.err
 	k.value, k.err = nil, nil
-	return v, err
+	return v, false, err
 }
 
 // IsCall reports whether the message in hand is a call that still wants its reply.

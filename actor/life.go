@@ -586,6 +586,9 @@ func (c *carrier) closeMailbox(a *cell, self AnyRef, exit *ExitError) {
 	if a.flags.Load()&flagQueue == 0 {
 		a.box.Close(&c.slot.cache, lose)
 	} else {
+		if m, ok := cold.queue.(*routee); ok {
+			m.r.lost(m, exit)
+		}
 		cold.queue.Close(func(env envelope) { cold.stash = append(cold.stash, env) })
 		handOut(&cold.stash, lose)
 	}

@@ -22,6 +22,7 @@ type routee struct {
 	load    atomic.Int64 // messages that came and have not ended, and senders that are about to send
 	retired atomic.Bool  // gets no new messages from the Router
 	drained atomic.Bool
+	exit    *ExitError // how it ends, before its mailbox closes
 
 	back   atomic.Int64 // len(held)+len(due), for Len
 	dirty  atomic.Bool  // a bucket has settled: held is to be looked through
@@ -169,6 +170,9 @@ func (m *routee) Len() int { return m.q.Len() + int(m.back.Load()) }
 func (m *routee) Close(f func(envelope)) {
 	m.dropHand()
 	end := func(e routed) {
+		if e.env.call != nil && m.exit != nil {
+			e.env.call.fail(nil, e.env.seq(), &unhandledError{m.exit})
+		}
 		f(e.env)
 		m.r.ended(m, e.way)
 	}
@@ -180,6 +184,13 @@ func (m *routee) Close(f func(envelope)) {
 	}
 	m.q.Close(end)
 }
+
+// unhandledError answers a call whose routee ended before its turn. It is the routee's *ExitError.
+type unhandledError struct{ exit *ExitError }
+
+func (e *unhandledError) Error() string        { return e.exit.Error() }
+func (e *unhandledError) Unwrap() error        { return e.exit }
+func (e *unhandledError) Is(target error) bool { return target == ErrStopped }
 
 // look has the actor look through what it holds back.
 func (m *routee) look() {

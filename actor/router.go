@@ -31,14 +31,15 @@ const (
 
 // RouterOptions configure a Router for messages of type M. The zero value is a round robin over one routee.
 type RouterOptions[M proto.Message] struct {
-	// Size is how many routees there are. 0 means 1.
+	// Size is how many routees there are, at most 65,536. 0 means 1.
 	Size int
 	// Strategy says which of them gets a message.
 	Strategy Strategy
 	// Key is what the strategy Hash goes by, and needed by it alone. It must depend on the message only and have no effects: it
 	// is called twice for a message, by whoever sends.
 	Key func(m M) string
-	// Buckets is how many shares the keys are divided into, at least Size: a share moves as one. 0 means 1,024.
+	// Buckets is how many shares the keys are divided into, at least Size and at most 65,536: a share moves as one. To start and to
+	// resize takes time in proportion to Buckets times Size. 0 means 1,024.
 	Buckets int
 	// Routee are the options of each routee. Its Name must be empty, its mailbox neither ordered by Priority nor Suspend.
 	Routee Options
@@ -48,6 +49,9 @@ type RouterOptions[M proto.Message] struct {
 	Within time.Duration
 }
 
+// maxRoutees bounds the routees of a Router, and its buckets.
+const maxRoutees = 1 << 16
+
 func (o RouterOptions[M]) withDefaults() (RouterOptions[M], error) {
 	o.Size = cmp.Or(o.Size, 1)
 	o.Buckets = cmp.Or(o.Buckets, 1024)
@@ -56,6 +60,8 @@ func (o RouterOptions[M]) withDefaults() (RouterOptions[M], error) {
 	switch {
 	case o.Size < 0 || o.Buckets < 0 || o.Within < 0:
 		return o, fmt.Errorf("actor: router options must not be negative: size %d, buckets %d, within %v", o.Size, o.Buckets, o.Within)
+	case o.Size > maxRoutees || o.Buckets > maxRoutees:
+		return o, fmt.Errorf("actor: a router of %d routees and %d buckets: use at most %d of each", o.Size, o.Buckets, maxRoutees)
 	case o.Strategy >= strategies:
 		return o, fmt.Errorf("actor: unknown routing strategy %d", o.Strategy)
 	case (o.Strategy == Hash) != (o.Key != nil):
@@ -78,12 +84,23 @@ func (o RouterOptions[M]) withDefaults() (RouterOptions[M], error) {
 // Order: with Hash, messages of one sender and one key are handled in the order they were sent, by one routee at a time, also
 // while Resize runs; otherwise in the order they were sent to the same routee. A message that a routee stashes, or passes over
 // with Select, counts as handled. Across the end of a routee order holds for what is not lost.
-// A routee that ends, however it does, is replaced at once by a fresh one of the same behaviour; what was in its mailbox and in
-// its hands becomes dead letters. More than RouterOptions.Restarts ends within RouterOptions.Within end the Router, with an error that
-// names the last.
+// A routee that ends, however it does, is replaced by a fresh one of the same behaviour before its mailbox closes, so that a Router
+// that lives refuses nothing; what was in its mailbox and in its hands becomes dead letters. More than RouterOptions.Restarts ends
+// within RouterOptions.Within end the Router, with an error that names the last.
+// The zero value has no routees: it answers every message with an error.
 // Cost: a routee has a mailbox under a mutex; Hash takes the lock of the key's bucket four times for a message.
 type Router[M proto.Message] struct {
-	*router
+	r *router
+}
+
+var errNoRouter = errors.New("actor: this Router is nil or zero: make one with NewRouter")
+
+// open returns what is inside, if there is anything.
+func (r *Router[M]) open() (*router, error) {
+	if r == nil || r.r == nil {
+		return nil, errNoRouter
+	}
+	return r.r, nil
 }
 
 // router is a Router without its type.
@@ -134,14 +151,14 @@ func NewRouter[M proto.Message](from Spawner, b Behaviour[M], o RouterOptions[M]
 			return o.Key(m), true
 		}
 	}
-	if err := r.open(from, o.Size); err != nil {
+	if err := r.begin(from, o.Size); err != nil {
 		return nil, err
 	}
 	return &Router[M]{r}, nil
 }
 
-// open spawns the anchor and the first routees.
-func (r *router) open(from Spawner, size int) error {
+// begin spawns the anchor and the first routees.
+func (r *router) begin(from Spawner, size int) error {
 	anchor, err := spawn(from, anchored{}, []Options{{Daemon: r.routee.Daemon, OnExit: func(*Context, Reason) { r.close() }}}, nil)
 	if err != nil {
 		return err
@@ -152,7 +169,7 @@ func (r *router) open(from Spawner, size int) error {
 	_, err = r.fill(size)
 	r.mu.Unlock()
 	if err != nil {
-		r.Stop()
+		r.stop()
 	}
 	return err
 }
@@ -200,7 +217,7 @@ func (r *router) start(at int) (*routee, error) {
 	}
 	o := r.routee
 	o.queue = m
-	watch := &monitor{id: r.sys.nextID.Add(1), call: func(d Down) { r.down(m, d) }}
+	watch := &monitor{id: r.sys.nextID.Add(1), call: func(Down) { r.down(m) }}
 	m.ref, err = r.sys.place(nil, r.node, r.b, &o, watch)
 	if err == nil {
 		r.node.unnote(watch.id)
@@ -226,52 +243,76 @@ func (r *router) release(retired []*routee) {
 	}
 }
 
+// drain has a retired routee end: it has handled all that was sent to it, unless it has ended already.
 func (r *router) drain(m *routee) {
-	if !m.drained.CompareAndSwap(false, true) {
-		return
-	}
-	if r.sys.post(nil, m.ref, drainMsg{}) != nil {
-		m.ref.askStop(nil, ctlStop, Reason{}) // its mailbox is full of what others than the Router sent
+	if m.drained.CompareAndSwap(false, true) {
+		_ = r.sys.post(nil, m.ref, drainMsg{})
 	}
 }
 
-// down hears of a routee's end.
-func (r *router) down(m *routee, d Down) {
+// lost hears that a routee ends, before its mailbox closes: its successor is in the table by the time anything sent to it is
+// refused. It runs in the routee. Hearing it again is no news.
+func (r *router) lost(m *routee, exit *ExitError) {
 	r.mu.Lock()
+	if m.exit != nil {
+		r.mu.Unlock()
+		return
+	}
+	m.exit = exit
 	var settled []*routee
+	var err error
+	replaced := false
 	switch {
 	case r.closed:
 	case m.retired.Load():
-		r.retiring--
 		settled = r.inherit(m, nil)
 	default:
-		settled = r.restart(m, d)
+		settled, err = r.restart(m)
+		replaced = err == nil
+	}
+	if err != nil {
+		r.shut()
 	}
 	r.mu.Unlock()
+	if err != nil {
+		r.fail(err)
+	}
 	for _, owner := range settled {
 		r.settle(owner)
 	}
+	if replaced {
+		r.sys.say(slog.LevelWarn, "routee replaced", "actor", exit.Ref.String(), "reason", exit.Reason.String())
+	}
+}
+
+// down hears that a routee's end is complete.
+func (r *router) down(m *routee) {
+	r.mu.Lock()
+	if m.retired.Load() {
+		r.retiring--
+	}
+	r.mu.Unlock()
 	r.check()
 }
 
-// restart replaces a routee that ended by itself. The caller holds mu.
-func (r *router) restart(m *routee, d Down) []*routee {
+// restart replaces a routee that ends by itself. An error ends the Router. The caller holds mu.
+func (r *router) restart(m *routee) ([]*routee, error) {
 	now := r.sys.ex.now()
-	r.ends = append(slices.DeleteFunc(r.ends, func(t time.Duration) bool { return now-t > r.within }), now)
-	if len(r.ends) > r.restarts {
-		r.fail(fmt.Errorf("actor: router: %d routees ended within %v, the last: %w", len(r.ends), r.within, &ExitError{d.Ref, d.Reason}))
-		return nil
+	for len(r.ends) > 0 && now-r.ends[0] > r.within {
+		r.ends = r.ends[1:]
 	}
-	r.sys.say(slog.LevelWarn, "routee replaced", "actor", d.Ref.String(), "reason", d.Reason.String())
+	r.ends = append(r.ends, now)
+	if len(r.ends) > r.restarts {
+		return nil, fmt.Errorf("actor: router: %d routees ended within %v, the last: %w", len(r.ends), r.within, m.exit)
+	}
 	n, err := r.start(m.at)
 	if err != nil {
-		r.fail(fmt.Errorf("actor: router: replacing a routee that ended: %w", err))
-		return nil
+		return nil, fmt.Errorf("actor: router: replacing a routee that ended: %w", err)
 	}
 	table := slices.Clone(*r.table.Load())
 	table[m.at] = n
 	r.table.Store(&table)
-	return r.inherit(m, n)
+	return r.inherit(m, n), nil
 }
 
 // inherit gives n the buckets of m, which has ended, and returns the owners of those that this settles.
@@ -287,14 +328,21 @@ func (r *router) inherit(m, n *routee) (settled []*routee) {
 // fail ends the Router abnormally.
 func (r *router) fail(err error) {
 	if !r.sys.stopping.Load() {
-		r.Ref().askStop(nil, ctlStop, Reason{Kind: ReasonError, Err: err})
+		r.ref().askStop(nil, ctlStop, Reason{Kind: ReasonError, Err: err})
 	}
+	r.close()
 }
 
-// close runs at the anchor's end, before its children are asked to stop.
+// shut has the Router refuse everything from now on. The caller holds mu.
+func (r *router) shut() {
+	r.closed = true
+	r.table.Store(new([]*routee))
+}
+
+// close is the Router's end: at Stop, or before the anchor's children are asked to stop.
 func (r *router) close() {
 	r.mu.Lock()
-	r.closed = true
+	r.shut()
 	resized := r.resized
 	r.resized = nil
 	r.mu.Unlock()
@@ -390,28 +438,40 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-// pick chooses the routee for msg and keeps it, and its claim to the key, until ended is called with the way.
+// pick chooses the routee for msg and keeps it, and its claim to the key, until ended is called with the way. ErrStopped means that
+// the Router has ended.
 func (r *router) pick(msg any) (m *routee, way uint32, err error) {
-	if r.strategy == Hash {
-		i, err := r.bucketOf(msg)
-		if err != nil {
-			return nil, 0, err
-		}
-		return r.buckets[i].pin(), uint32(i) + 1, nil
-	}
 	for {
 		table := *r.table.Load()
+		if len(table) == 0 {
+			return nil, 0, ErrStopped
+		}
+		if r.strategy == Hash {
+			i, err := r.bucketOf(msg)
+			if err != nil {
+				return nil, 0, err
+			}
+			return r.buckets[i].pin(), uint32(i) + 1, nil
+		}
 		start := int(r.turn.Add(1) % uint64(len(table)))
 		m := table[start]
 		if r.strategy == LeastLoaded {
 			m = leastLoaded(table, start)
 		}
-		m.load.Add(1)
-		if !m.retired.Load() {
+		if r.keep(m) {
 			return m, 0, nil
 		}
-		r.ended(m, 0)
 	}
+}
+
+// keep has m stay until ended is called; false if it is to go already.
+func (r *router) keep(m *routee) bool {
+	m.load.Add(1)
+	if m.retired.Load() {
+		r.ended(m, 0)
+		return false
+	}
+	return true
 }
 
 // leastLoaded returns the routee with the least load; among equals the first from start on.
@@ -427,19 +487,17 @@ func leastLoaded(table []*routee, start int) *routee {
 	return best
 }
 
-// deliver sends msg to the routee that is picked. One that has just ended is being replaced: then another pick may find better.
+// deliver sends msg to the routee that is picked, until one has not ended: one that has is in the table no more.
 func (r *router) deliver(ctx context.Context, msg proto.Message) error {
-	for range 4 {
+	for {
 		m, way, err := r.pick(msg)
 		if err != nil {
 			return err
 		}
-		err = r.hand(ctx, m, way, msg)
-		if err == nil || !errors.Is(err, ErrStopped) || m.ref.Alive() {
+		if err := r.hand(ctx, m, way, msg); !errors.Is(err, ErrStopped) {
 			return err
 		}
 	}
-	return ErrStopped
 }
 
 // hand sends msg to a routee that was picked, and lets go of it.
@@ -449,7 +507,8 @@ func (r *router) hand(ctx context.Context, m *routee, way uint32, msg proto.Mess
 }
 
 // Send puts m into the mailbox of the routee that the strategy picks, and returns at once. With an error m was not delivered and
-// is still yours: ErrStopped, ErrFull, or one about the key. With Broadcast it is Deliver, and an error means that not all have m.
+// is still yours: ErrStopped if the Router has ended, ErrFull, ErrNilMessage, or one about the key. With Broadcast it is Deliver, and
+// an error means that not all have m.
 func (r *Router[M]) Send(ctx context.Context, m M) error {
 	_, err := r.Deliver(ctx, m)
 	return err
@@ -457,46 +516,103 @@ func (r *Router[M]) Send(ctx context.Context, m M) error {
 
 // Deliver is Send that returns the number of mailboxes reached: 1, with Broadcast up to Size, the errors of the others joined.
 func (r *Router[M]) Deliver(ctx context.Context, m M) (int, error) {
-	r.sys.awaitTurn("sends by a router", m)
-	if r.strategy == Broadcast {
-		return r.broadcast(ctx, m)
+	in, err := r.open()
+	switch {
+	case err != nil:
+		return 0, err
+	case noMessage(m):
+		return 0, ErrNilMessage
 	}
-	if err := r.deliver(ctx, m); err != nil {
+	in.sys.awaitTurn("sends by a router", m)
+	if in.strategy == Broadcast {
+		return in.broadcast(ctx, m)
+	}
+	if err := in.deliver(ctx, m); err != nil {
 		return 0, err
 	}
 	return 1, nil
 }
 
 func (r *router) broadcast(ctx context.Context, m proto.Message) (n int, err error) {
+	table := *r.table.Load()
+	if len(table) == 0 {
+		return 0, ErrStopped
+	}
 	var errs []error
-	for _, to := range *r.table.Load() {
-		to.load.Add(1)
-		if to.retired.Load() {
-			r.ended(to, 0)
-			continue
-		}
-		if err := r.hand(ctx, to, 0, m); err != nil {
+	for _, to := range table {
+		reached, err := r.handTo(ctx, to, m)
+		switch {
+		case err != nil:
 			errs = append(errs, err)
-			continue
+		case reached:
+			n++
 		}
-		n++
 	}
 	return n, errors.Join(errs...)
 }
 
-// CallVia is Call to the routee that the strategy picks; a routee that is to go is kept until it has answered. A router that
-// broadcasts refuses it. A routee must not call by its own router: the key may be its own, or wait behind its own.
+// handTo sends msg to a routee, or to who has taken its place; false if nobody has.
+func (r *router) handTo(ctx context.Context, m *routee, msg proto.Message) (reached bool, err error) {
+	for r.keep(m) {
+		if err := r.hand(ctx, m, 0, msg); !errors.Is(err, ErrStopped) {
+			return err == nil, err
+		}
+		table := *r.table.Load()
+		if len(table) == 0 {
+			return false, ErrStopped
+		}
+		if m.at >= len(table) {
+			return false, nil
+		}
+		m = table[m.at]
+	}
+	return false, nil
+}
+
+// CallVia is Call to the routee that the strategy picks; a routee that is to go is kept until it has answered. A call whose routee ends
+// before its turn has not been handled, and goes to another; one that a routee has in hand when it ends fails with *ExitError. A
+// router that broadcasts refuses it. A routee must not call by its own router: the key may be its own, or wait behind its own.
 func CallVia[R, M proto.Message](ctx context.Context, r *Router[M], m M) (reply R, err error) {
-	if r.strategy == Broadcast {
+	in, err := r.open()
+	switch {
+	case err != nil:
+		return reply, err
+	case noMessage(m):
+		return reply, ErrNilMessage
+	case in.strategy == Broadcast:
 		return reply, errors.New("actor: a call has one reply, a broadcast has many: send, or call each of Refs")
 	}
-	r.sys.awaitTurn("calls by a router", m)
-	to, way, err := r.pick(m)
+	in.sys.awaitTurn("calls by a router", m)
+	v, from, err := in.call(ctx, m)
 	if err != nil {
 		return reply, err
 	}
-	defer r.ended(to, way)
-	return Call[R](ctx, Ref[M]{to.ref}, m)
+	return asReply[R](from, v)
+}
+
+// call calls the routee that is picked, until one has had the call in hand.
+func (r *router) call(ctx context.Context, m proto.Message) (v any, from AnyRef, err error) {
+	for {
+		to, way, end := r.pick(m)
+		if end != nil {
+			return nil, from, cmp.Or(err, end)
+		}
+		var refused bool
+		v, refused, err = r.callOne(ctx, to, way, m)
+		var early *unhandledError
+		switch {
+		case errors.As(err, &early):
+			err = early.exit
+		case !refused || !errors.Is(err, ErrStopped):
+			return v, to.ref, err
+		}
+	}
+}
+
+// callOne calls a routee that was picked, and lets go of it.
+func (r *router) callOne(ctx context.Context, m *routee, way uint32, msg proto.Message) (v any, refused bool, err error) {
+	defer r.ended(m, way)
+	return doCall(ctx, m.ref, msg)
 }
 
 // Resize sets the number of routees while messages flow, and waits under ctx until the change is complete: with Hash each key that
@@ -506,19 +622,31 @@ func CallVia[R, M proto.Message](ctx context.Context, r *Router[M], m M) (reply 
 // its mailbox's capacity, for those in the old one.
 // Errors: ErrStopped; one that says what is wrong with n; ctx's own.
 func (r *Router[M]) Resize(ctx context.Context, n int) error {
-	if n < 1 || r.strategy == Hash && n > len(r.buckets) {
-		return fmt.Errorf("actor: a router of %d routees: use at least 1 and, with Hash, at most Buckets (%d)", n, len(r.buckets))
+	in, err := r.open()
+	switch {
+	case err != nil:
+		return err
+	case n < 1 || n > maxRoutees || in.strategy == Hash && n > len(in.buckets):
+		return fmt.Errorf("actor: a router of %d routees: use at least 1, at most %d and, with Hash, at most Buckets (%d)", n, maxRoutees, len(in.buckets))
 	}
 	if c, ok := FromContext(ctx); ok && slices.Contains(r.Refs(), c.Self()) {
 		return errors.New("actor: Resize from a routee would wait for itself: call it from another actor or a goroutine")
 	}
-	r.sys.awaitTurn("resizes a router", nil)
+	in.sys.awaitTurn("resizes a router", nil)
+	return in.resize(ctx, n)
+}
+
+func (r *router) resize(ctx context.Context, n int) error {
 	if err := r.resizing.take(ctx); err != nil {
 		return err
 	}
 	done := new(latch)
 	r.mu.Lock()
-	retired, err := r.fill(n)
+	var retired []*routee
+	err := error(ErrStopped)
+	if !r.closed {
+		retired, err = r.fill(n)
+	}
 	if err == nil {
 		r.resized = done
 	}
@@ -540,12 +668,22 @@ func (r *Router[M]) Resize(ctx context.Context, n int) error {
 	return nil
 }
 
-// Size is how many routees there are.
-func (r *router) Size() int { return len(*r.table.Load()) }
+// Size is how many routees there are, 0 once the Router was asked to stop or has failed.
+func (r *Router[M]) Size() int {
+	in, err := r.open()
+	if err != nil {
+		return 0
+	}
+	return len(*in.table.Load())
+}
 
 // Refs lists the routees of this moment. A message that is sent to one of them directly is no concern of the strategy.
-func (r *router) Refs() []AnyRef {
-	table := *r.table.Load()
+func (r *Router[M]) Refs() []AnyRef {
+	in, err := r.open()
+	if err != nil {
+		return nil
+	}
+	table := *in.table.Load()
 	refs := make([]AnyRef, len(table))
 	for i, m := range table {
 		refs[i] = m.ref
@@ -554,8 +692,25 @@ func (r *router) Refs() []AnyRef {
 }
 
 // Ref is the Router's own actor, the parent of the routees: to monitor, to link with, to Wait for. It takes no messages.
-func (r *router) Ref() AnyRef { return r.node.Self() }
+func (r *Router[M]) Ref() AnyRef {
+	in, err := r.open()
+	if err != nil {
+		return AnyRef{}
+	}
+	return in.ref()
+}
 
-// Stop asks the Router and its routees to come to an end and returns at once; what is queued becomes dead letters. Ref tells
-// when it is done.
-func (r *router) Stop() { r.Ref().Stop() }
+func (r *router) ref() AnyRef { return r.node.Self() }
+
+// Stop has the Router refuse messages from now on, asks it and its routees to come to an end, and returns; what is queued becomes
+// dead letters. Ref tells when it is done.
+func (r *Router[M]) Stop() {
+	if in, err := r.open(); err == nil {
+		in.stop()
+	}
+}
+
+func (r *router) stop() {
+	r.close()
+	r.ref().Stop()
+}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -566,11 +567,15 @@ func TestRouterEndsWithItsParent(t *testing.T) {
 		return ctx.Sleep(time.Hour)
 	})
 	r := <-made
+	all := append(r.Refs(), r.Ref())
 	parent.Stop()
 	if _, err := parent.Wait(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	for _, ref := range append(r.Refs(), r.Ref()) {
+	if r.Size() != 0 || len(r.Refs()) != 0 {
+		t.Errorf("%d routees of a router that has ended: %v", r.Size(), r.Refs())
+	}
+	for _, ref := range all {
 		if ref.Alive() {
 			t.Errorf("%v outlives the router's parent", ref)
 		}
@@ -602,6 +607,210 @@ func TestRouterKeyPanics(t *testing.T) {
 	if _, err := actor.Call[*num](bounded(t), ref, &num{}); !ok || err != nil {
 		t.Errorf("to the routee itself: %v", err)
 	}
+}
+
+var strategies = map[string]actor.Strategy{
+	"round robin": actor.RoundRobin, "hash": actor.Hash, "least loaded": actor.LeastLoaded, "broadcast": actor.Broadcast,
+}
+
+// options are those of a router that never gives up.
+func options(strategy actor.Strategy, size int) actor.RouterOptions[*num] {
+	o := actor.RouterOptions[*num]{Size: size, Strategy: strategy, Restarts: 1 << 30}
+	if strategy == actor.Hash {
+		o.Key = byValue
+	}
+	return o
+}
+
+// ROUTE-10: a router that lives refuses no message because a routee ends, however often and from wherever they are sent.
+func TestRouterRefusesNothing(t *testing.T) {
+	for name, strategy := range strategies {
+		t.Run(name, func(t *testing.T) {
+			eachProcs(t, func(t *testing.T, sys *actor.System) {
+				r := newRouter(t, sys, actor.Handler(func(_ *actor.Context, m *num) error {
+					if m.Value%10 == 0 {
+						return errBoom
+					}
+					return nil
+				}), options(strategy, 2))
+				const each = 5000
+				flood := func(ctx context.Context) error {
+					for v := range int64(each) {
+						if err := r.Send(ctx, &num{Value: v}); err != nil {
+							return fmt.Errorf("message %d: %w", v, err)
+						}
+					}
+					return nil
+				}
+				var senders sync.WaitGroup
+				for range 2 {
+					senders.Go(func() {
+						if err := flood(context.Background()); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				wantErr(t, "from an actor", play(t, sys, func(ctx *actor.Context) error { return flood(ctx) }), nil)
+				senders.Wait()
+				copies := uint64(1)
+				if strategy == actor.Broadcast {
+					copies = 2
+				}
+				if l := settle(t, sys); l.Sent < 3*each*copies || l.Queued != 0 {
+					t.Errorf("ledger: %v", l)
+				}
+				if r.Size() != 2 {
+					t.Errorf("%d routees", r.Size())
+				}
+			})
+		})
+	}
+}
+
+// ROUTE-10: neither does a routee whose end takes time, since a child of its own holds it up.
+func TestRouterDoesNotWaitForAnEnd(t *testing.T) {
+	for name, strategy := range strategies {
+		t.Run(name, func(t *testing.T) {
+			sys := newSystem(t)
+			started := make(chan struct{}, 2)
+			release := make(chan struct{})
+			defer close(release)
+			r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+				if m.Value != 1 {
+					return nil
+				}
+				_, err := actor.Spawn(ctx, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+					return ctx.Block(func() { started <- struct{}{}; <-release })
+				}))
+				return errors.Join(err, ctx.Block(func() { <-started }), errBoom)
+			}), options(strategy, 1))
+			first := r.Refs()[0]
+			if err := r.Send(context.Background(), &num{Value: 1}); err != nil {
+				t.Fatal(err)
+			}
+			for r.Refs()[0] == first {
+				runtime.Gosched() // its handler returns
+			}
+			if !first.Alive() {
+				t.Fatal("its end is complete")
+			}
+			for v := range int64(100) {
+				if err := r.Send(context.Background(), &num{Value: 100 * v}); err != nil {
+					t.Fatalf("message %d: %v", v, err)
+				}
+			}
+		})
+	}
+}
+
+// ROUTE-11: a call whose routee ends before the call's turn goes to another; one that it had in hand fails.
+func TestCallViaOutlivesARoutee(t *testing.T) {
+	for name, strategy := range strategies {
+		if strategy == actor.Broadcast {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, sys *actor.System) {
+				r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+					if m.Value == 1 {
+						_ = ctx.Sleep(time.Hour)
+						return errBoom
+					}
+					return ctx.Reply(&num{Value: int64(ctx.Self().ID())})
+				}), options(strategy, 1))
+				first := r.Refs()[0]
+				inHand, queued := make(chan error, 1), make(chan *num, 2)
+				go func() {
+					_, err := actor.CallVia[*num](context.Background(), r, &num{Value: 1})
+					inHand <- err
+				}()
+				synctest.Wait()
+				call := func(ctx context.Context) error {
+					v, err := actor.CallVia[*num](ctx, r, &num{Value: 101})
+					if err != nil {
+						t.Error(err)
+					}
+					queued <- v
+					return err
+				}
+				go func() { _ = call(context.Background()) }()
+				start(sys, func(ctx *actor.Context) error { return call(ctx) })
+				synctest.Wait()
+				first.Kill()
+				var exit *actor.ExitError
+				if err := <-inHand; !errors.As(err, &exit) || exit.Ref != first || !errors.Is(err, actor.ErrKilled) {
+					t.Errorf("the call in hand: %v", err)
+				}
+				for range 2 {
+					if v := <-queued; v.GetValue() != int64(r.Refs()[0].ID()) || r.Refs()[0] == first {
+						t.Errorf("handled by %d, the first is %v, the second %v", v.GetValue(), first, r.Refs())
+					}
+				}
+			})
+		})
+	}
+}
+
+// ROUTE-11: when the router itself ends, calls that wait in a routee's mailbox fail with that routee's end.
+func TestCallViaEndsWithTheRouter(t *testing.T) {
+	inBubble(t, func(t *testing.T, sys *actor.System) {
+		r := newRouter(t, sys, actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Sleep(time.Hour) }), options(actor.Hash, 1))
+		first := r.Refs()[0]
+		got := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, err := actor.CallVia[*num](context.Background(), r, &num{})
+				got <- err
+			}()
+		}
+		synctest.Wait()
+		r.Stop()
+		for range 2 {
+			var exit *actor.ExitError
+			if err := <-got; !errors.As(err, &exit) || exit.Ref != first {
+				t.Errorf("call: %v", err)
+			}
+		}
+		_, err := actor.CallVia[*num](context.Background(), r, &num{})
+		wantErr(t, "a call afterwards", err, actor.ErrStopped)
+	})
+}
+
+// ROUTE-12: from Stop on a router refuses messages and has no routees; a Resize that meets it returns.
+func TestRouterStops(t *testing.T) {
+	for name, strategy := range strategies {
+		t.Run(name, func(t *testing.T) {
+			sys := newSystem(t)
+			for i := range 200 {
+				r := newRouter(t, sys, idler(), options(strategy, 3))
+				got := make(chan error, 1)
+				go func() { got <- r.Resize(patient(t), 1+3*(i%2)) }()
+				for range i % 50 {
+					runtime.Gosched()
+				}
+				r.Stop()
+				if r.Size() != 0 || len(r.Refs()) != 0 {
+					t.Fatalf("%d routees, %v", r.Size(), r.Refs())
+				}
+				wantErr(t, "send", r.Send(context.Background(), &num{}), actor.ErrStopped)
+				if err := await(t, got); err != nil && !errors.Is(err, actor.ErrStopped) {
+					t.Fatalf("round %d: resize: %v", i, err)
+				}
+				wantErr(t, "resize", r.Resize(patient(t), 2), actor.ErrStopped)
+			}
+		})
+	}
+}
+
+// BAD-12: a router refuses a nil message before the key function sees it.
+func TestRouterNilMessage(t *testing.T) {
+	sys := newSystem(t)
+	o := options(actor.Hash, 1)
+	o.Key = func(m *num) string { return string(rune(m.Value)) } // reads the message
+	r := newRouter(t, sys, idler(), o)
+	wantErr(t, "send", r.Send(context.Background(), nil), actor.ErrNilMessage)
+	_, err := actor.CallVia[*num](context.Background(), r, nil)
+	wantErr(t, "call", err, actor.ErrNilMessage)
 }
 
 func ExampleRouter() {
