@@ -2,8 +2,10 @@ package actor_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -525,10 +527,24 @@ func TestNilContext(t *testing.T) {
 		var none context.Context
 		a := actor.MustSpawn(sys, hold())
 		wantErr(t, "send", a.Send(none, &num{}), nil)
+		wantErr(t, "send with a nil *Context", a.Send((*actor.Context)(nil), &num{}), nil)
 		errs := map[string]error{"Stop": sys.Stop(none), "Join": sys.Join(none), "Quiesce": sys.Quiesce(none)}
 		_, errs["Call"] = actor.Call[*num](none, a, &num{})
 		_, errs["Wait"] = a.Wait(none)
 		_, errs["Spawn"] = actor.Spawn(nil, idler())
+		var noSystem *actor.System
+		var noActor *actor.Context
+		_, errs["Spawn from a nil *System"] = actor.Spawn(noSystem, idler())
+		_, errs["Spawn from a nil *Context"] = actor.Spawn(noActor, idler())
+		_, errs["Spawn from a zero System"] = actor.Spawn(new(actor.System), idler())
+		_, errs["Spawn from a zero Context"] = actor.Spawn(new(actor.Context), idler())
+		_, _, errs["SpawnMonitor"] = actor.SpawnMonitor(noActor, idler(), asNum)
+		_, errs["Call with a nil *Context"] = actor.Call[*num](noActor, a, &num{})
+		_, errs["SendAfter"] = actor.SendAfter(noActor, 1, a, &num{})
+		errs["RunScope"] = actor.RunScope(none, func(*actor.Scope) error { return nil })
+		p := newPool(t, actor.PoolOptions{})
+		_, errs["Submit"] = actor.Submit(none, p, func(context.Context) (int, error) { return 0, nil })
+		errs["Close"] = p.Close(none)
 		for what, err := range errs {
 			if err == nil {
 				t.Errorf("%s took nil", what)
@@ -538,4 +554,105 @@ func TestNilContext(t *testing.T) {
 			t.Fatal("a refused Stop stopped")
 		}
 	})
+}
+
+// BAD-14: what only a constructor makes answers with an error, at once, where it is zero or nil, from goroutines and actors.
+func TestZeroValues(t *testing.T) {
+	inBubble(t, func(t *testing.T, sys *actor.System) {
+		uses := func(ctx context.Context) error {
+			var errs []error
+			refused := func(what string, err error) {
+				if err == nil || errors.Is(err, context.DeadlineExceeded) {
+					errs = append(errs, fmt.Errorf("%s: %v", what, err))
+				}
+			}
+			for _, r := range []*actor.Router[*num]{nil, {}} {
+				refused("Router.Send", r.Send(ctx, &num{}))
+				_, err := r.Deliver(ctx, &num{})
+				refused("Router.Deliver", err)
+				_, err = actor.CallVia[*num](ctx, r, &num{})
+				refused("CallVia", err)
+				refused("Router.Resize", r.Resize(ctx, 2))
+				if r.Stop(); r.Size() != 0 || len(r.Refs()) != 0 || !r.Ref().IsZero() {
+					errs = append(errs, errors.New("a zero Router has routees"))
+				}
+			}
+			job := func(context.Context) (int, error) { return 0, nil }
+			for _, p := range []*actor.Pool{nil, {}} {
+				_, err := actor.Submit(ctx, p, job)
+				refused("Submit", err)
+				_, err = actor.TrySubmit(ctx, p, job)
+				refused("TrySubmit", err)
+				_, err = actor.NewSerialDB(p, new(sql.DB))
+				refused("NewSerialDB", err)
+				refused("Pool.Close", p.Close(ctx))
+				if p.Stats() != (actor.PoolStats{}) {
+					errs = append(errs, errors.New("a zero Pool has counted"))
+				}
+			}
+			for _, f := range []*actor.Future[int]{nil, {}} {
+				f.Cancel()
+				_, err := f.Wait(ctx)
+				refused("Future.Wait", err)
+				if f.Done() {
+					errs = append(errs, errors.New("a zero Future is done"))
+				}
+			}
+			for _, db := range []*actor.SerialDB{nil, {}} {
+				_, err := db.Exec(ctx, "x")
+				refused("SerialDB.Exec", err)
+				_, err = actor.Query(ctx, db, func(*sql.Rows) (int, error) { return 0, nil }, "x")
+				refused("Query", err)
+				refused("SerialDB.Do", db.Do(ctx, func(context.Context, actor.SQLConn) error { return nil }))
+				refused("SerialDB.Tx", db.Tx(ctx, nil, func(context.Context, *sql.Tx) error { return nil }))
+			}
+			for _, s := range []*actor.Scope{nil, {}} {
+				if !s.Go(func(*actor.Context) error { return nil }).IsZero() {
+					errs = append(errs, errors.New("a zero Scope has a child"))
+				}
+				refused("Scope.Context", s.Context().Err())
+			}
+			var timer *actor.Timer
+			if timer.Cancel() || new(actor.Timer).Cancel() {
+				errs = append(errs, errors.New("a zero Timer was to send"))
+			}
+			return errors.Join(errs...)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		wantErr(t, "from a goroutine", uses(ctx), nil)
+		scenario(t, sys, func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			bounded, cancel := ctx.WithTimeout(time.Second)
+			defer cancel()
+			return uses(bounded)
+		})
+	})
+}
+
+// BAD-3: sizes that no machine has are refused with an error that says which, before anything of that size is made.
+func TestImmenseLimits(t *testing.T) {
+	sys := newSystem(t)
+	for name, o := range map[string]actor.RouterOptions[*num]{
+		"size":     {Size: 1 << 30},
+		"buckets":  {Strategy: actor.Hash, Key: byValue, Buckets: 1 << 30},
+		"capacity": {Routee: actor.Options{Mailbox: actor.Mailbox{Capacity: math.MaxInt}}},
+	} {
+		if _, err := actor.NewRouter(sys, idler(), o); err == nil {
+			t.Errorf("router: %s is not bounded", name)
+		}
+	}
+	r := newRouter(t, sys, idler(), actor.RouterOptions[*num]{})
+	if err := r.Resize(patient(t), 1<<30); err == nil || r.Size() != 1 {
+		t.Errorf("resize: %v, %d routees", err, r.Size())
+	}
+	for _, o := range []actor.PoolOptions{{Workers: math.MaxInt}, {Queue: math.MaxInt}} {
+		if _, err := actor.NewPool(o); err == nil {
+			t.Errorf("pool: %+v", o)
+		}
+	}
+	for _, m := range []actor.Mailbox{{Capacity: math.MaxInt}, {Capacity: math.MaxInt, Priority: func(proto.Message) int { return 0 }}} {
+		if _, err := actor.Spawn(sys, idler(), actor.Options{Mailbox: m}); err == nil {
+			t.Errorf("capacity %d", m.Capacity)
+		}
+	}
 }

@@ -21,15 +21,23 @@ func (poolFullError) Is(target error) bool { return target == ErrFull }
 
 // PoolOptions configure a Pool.
 type PoolOptions struct {
-	// Workers is how many jobs run at once. 0 means 16.
+	// Workers is how many jobs run at once, at most 65,536. 0 means 16.
 	Workers int
-	// Queue is how many more jobs may wait for a worker. 0 means 1,024; negative means none.
+	// Queue is how many more jobs may wait for a worker, at most 2^30. 0 means 1,024; negative means none.
 	Queue int
 }
 
+const (
+	maxPoolWorkers = 1 << 16
+	maxPoolQueue   = 1 << 30
+)
+
 func (o PoolOptions) withDefaults() (PoolOptions, error) {
-	if o.Workers < 0 {
-		return o, fmt.Errorf("actor: a pool of %d workers: use 0 for 16 or a positive number", o.Workers)
+	if o.Workers < 0 || o.Workers > maxPoolWorkers {
+		return o, fmt.Errorf("actor: a pool of %d workers: use 0 for 16, or up to %d", o.Workers, maxPoolWorkers)
+	}
+	if o.Queue > maxPoolQueue {
+		return o, fmt.Errorf("actor: a pool with a queue of %d: use at most %d", o.Queue, maxPoolQueue)
 	}
 	if o.Workers == 0 {
 		o.Workers = 16
@@ -45,7 +53,7 @@ func (o PoolOptions) withDefaults() (PoolOptions, error) {
 // nothing of actors. It belongs to no System; actors of any may share it with plain goroutines.
 //
 // A worker starts when a job comes and ends when the queue is empty: an idle Pool has no goroutine. Make one with NewPool and
-// end it with Close, which waits for its goroutines. Any goroutine may use it.
+// end it with Close, which waits for its goroutines. Any goroutine may use it. The zero value runs nothing: it answers with an error.
 // Cost: a goroutine per burst of jobs; a job allocates its Future and a context.
 type Pool struct {
 	opts PoolOptions
@@ -70,6 +78,11 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	}
 	return &Pool{opts: o, room: turnstile{free: o.Workers + o.Queue}, running: make(map[*job]struct{})}, nil
 }
+
+var errNoPool = errors.New("actor: this Pool is nil or zero: make one with NewPool")
+
+// made reports whether NewPool has made p.
+func (p *Pool) made() bool { return p != nil && p.running != nil }
 
 // job is one call on its way through a Pool.
 type job struct {
@@ -105,7 +118,7 @@ func (c jobContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Future is the result of a job, once it is there. Any goroutine may use it, any number of times.
+// Future is the result of a job, once it is there. Any goroutine may use it, any number of times. The zero value is that of no job.
 type Future[T any] struct {
 	pool  *Pool
 	job   *job
@@ -130,8 +143,13 @@ func TrySubmit[T any](ctx context.Context, p *Pool, f func(ctx context.Context) 
 
 // submit takes a place and hands the job over; after is called when the job is over, unless submit returns an error.
 func submit[T any](ctx context.Context, p *Pool, f func(context.Context) (T, error), wait bool, after func()) (*Future[T], error) {
-	if ctx == nil || p == nil || f == nil {
-		return nil, errors.New("actor: Submit needs a context, a pool made by NewPool and a function")
+	switch {
+	case isNil(ctx):
+		return nil, ErrNilContext
+	case !p.made():
+		return nil, errNoPool
+	case f == nil:
+		return nil, errors.New("actor: Submit needs a function")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -268,11 +286,19 @@ func (p *Pool) finish(j *job, err error, count *uint64) {
 	}
 }
 
+var errNoJob = errors.New("actor: this Future is nil or zero: Submit makes one")
+
+func (f *Future[T]) made() bool { return f != nil && f.job != nil }
+
 // Wait waits under ctx for the job to end and returns its result: f's own, *PanicError if f panicked, an error that wraps
 // ErrGoexit if it called runtime.Goexit, and the job's context's error or ErrPoolClosed if it never ran. An actor holds no slot
 // while it waits; any other goroutine blocks. If ctx ends first, Wait returns its error and the job goes on.
 func (f *Future[T]) Wait(ctx context.Context) (T, error) {
-	if err := f.job.wait(ctx); err != nil {
+	err := errNoJob
+	if f.made() {
+		err = f.job.wait(ctx)
+	}
+	if err != nil {
 		var zero T
 		return zero, err
 	}
@@ -280,10 +306,13 @@ func (f *Future[T]) Wait(ctx context.Context) (T, error) {
 }
 
 // Done reports whether the job is over, so that Wait returns at once.
-func (f *Future[T]) Done() bool { return f.job.isOpen() }
+func (f *Future[T]) Done() bool { return f.made() && f.job.isOpen() }
 
 // Cancel ends the job's context: a job that has not started never runs, a running one ends when it heeds its context.
 func (f *Future[T]) Cancel() {
+	if !f.made() {
+		return
+	}
 	f.job.cancel()
 	f.pool.drop(f.job, context.Canceled)
 }
@@ -292,7 +321,12 @@ func (f *Future[T]) Cancel() {
 // waits in the queue is not run, the contexts of what runs are cancelled, and Close returns ctx's error without waiting longer;
 // it may be called again to wait on. Not for a job of the same Pool, which would wait for itself.
 func (p *Pool) Close(ctx context.Context) error {
-	if ctx.Value(poolKey{p}) != nil {
+	switch {
+	case !p.made():
+		return errNoPool
+	case isNil(ctx):
+		return ErrNilContext
+	case ctx.Value(poolKey{p}) != nil:
 		return errors.New("actor: Close of a pool from one of its jobs would wait for itself")
 	}
 	p.mu.Lock()
@@ -341,6 +375,9 @@ type PoolStats struct {
 
 // Stats reads the counters.
 func (p *Pool) Stats() PoolStats {
+	if !p.made() {
+		return PoolStats{}
+	}
 	waiting := p.room.waiting()
 	p.mu.Lock()
 	defer p.mu.Unlock()

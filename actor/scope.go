@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// Scope holds children that live no longer than the function that started them: see RunScope.
+// Scope holds children that live no longer than the function that started them: see RunScope, which makes one. The zero value
+// starts no children, and its Context is done.
 type Scope struct {
 	ctx  *Context // of the actor that the scope belongs to
 	from context.Context
@@ -77,6 +78,9 @@ func RunScope(ctx context.Context, f func(s *Scope) error) error {
 // does not run. A failure to start it, as of a nil f, is the scope's. Any goroutine may call it, children included.
 // The child takes no messages. It is a daemon if the scope's actor is one.
 func (s *Scope) Go(f func(ctx *Context) error) AnyRef {
+	if s == nil || s.ctx == nil {
+		return AnyRef{}
+	}
 	s.mu.Lock()
 	ref, err := s.start(f)
 	s.mu.Unlock()
@@ -123,6 +127,11 @@ func (ctx *Context) unnote(id uint64) {
 // Context is the one that RunScope was given, cancelled when the scope fails: for what f itself waits for. context.Cause tells why.
 // It belongs to f's goroutine; children have Contexts of their own.
 func (s *Scope) Context() context.Context {
+	if s == nil || s.ctx == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(errors.New("actor: this Scope is nil or zero: RunScope makes one"))
+		return ctx
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.inner == nil {

@@ -48,7 +48,7 @@ type Options struct {
 
 // Mailbox says how an actor's mailbox is bounded and ordered. Only one of Capacity with Overflow, or Priority, may be set.
 type Mailbox struct {
-	// Capacity bounds the mailbox to so many messages. 0 means unbounded.
+	// Capacity bounds the mailbox to so many messages, at most 2^30. 0 means unbounded.
 	Capacity int
 	// Overflow says what happens to a message that finds a bounded mailbox full.
 	Overflow mailbox.Overflow
@@ -58,10 +58,14 @@ type Mailbox struct {
 	Priority func(m proto.Message) int
 }
 
+const maxCapacity = 1 << 30
+
 func (o Options) check() error {
 	switch {
 	case o.Mailbox.Capacity < 0:
 		return fmt.Errorf("actor: a mailbox capacity of %d: use 0 for an unbounded mailbox or a positive number", o.Mailbox.Capacity)
+	case o.Mailbox.Capacity > maxCapacity:
+		return fmt.Errorf("actor: a mailbox capacity of %d: use at most %d, or 0 for an unbounded mailbox", o.Mailbox.Capacity, maxCapacity)
 	case o.Mailbox.Capacity == 0 && o.Mailbox.Overflow != 0:
 		return fmt.Errorf("actor: an overflow policy (%v) needs a mailbox capacity", o.Mailbox.Overflow)
 	case o.Mailbox.Overflow > mailbox.DropOldest:

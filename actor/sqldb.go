@@ -25,7 +25,7 @@ var ErrInCall = errors.New("actor: the call is made inside another one of the sa
 // ctx bounds each call, its waiting for its turn included. When it ends first the call returns its error, and the statement, if it
 // runs, is cancelled through the driver: whether it took effect is then unknown, as always with database/sql. The next call starts
 // when this one has really ended. A panic in a function passed to it comes back as *PanicError. It opens and closes nothing: close
-// the connection after the last call.
+// the connection after the last call. The zero value answers every call with an error.
 type SerialDB struct {
 	pool *Pool
 	conn SQLConn
@@ -34,8 +34,8 @@ type SerialDB struct {
 
 // NewSerialDB makes a SerialDB of a connection and the Pool that its calls run on.
 func NewSerialDB(p *Pool, conn SQLConn) (*SerialDB, error) {
-	if p == nil || conn == nil {
-		return nil, errors.New("actor: NewSerialDB needs a pool and a connection")
+	if !p.made() || conn == nil {
+		return nil, errors.New("actor: NewSerialDB needs a pool made by NewPool and a connection")
 	}
 	return &SerialDB{pool: p, conn: conn, turn: turnstile{free: 1}}, nil
 }
@@ -45,8 +45,11 @@ type serialKey struct{ db *SerialDB }
 
 // serially runs f on the pool when it is this call's turn.
 func serially[T any](ctx context.Context, db *SerialDB, f func(ctx context.Context, conn SQLConn) (T, error)) (v T, err error) {
-	if ctx == nil || db == nil {
-		return v, errors.New("actor: a database call needs a context and a SerialDB made by NewSerialDB")
+	switch {
+	case isNil(ctx):
+		return v, ErrNilContext
+	case db == nil || db.pool == nil:
+		return v, errors.New("actor: this SerialDB is nil or zero: make one with NewSerialDB")
 	}
 	if ctx.Value(serialKey{db}) != nil {
 		return v, ErrInCall
@@ -73,6 +76,9 @@ func serially[T any](ctx context.Context, db *SerialDB, f func(ctx context.Conte
 // Do runs f with the connection to itself: for prepared statements, batches, and whatever else Exec, Query and Tx do not cover.
 // f runs on the pool's goroutine and must not keep the connection.
 func (db *SerialDB) Do(ctx context.Context, f func(ctx context.Context, conn SQLConn) error) error {
+	if f == nil {
+		return errors.New("actor: Do needs a function to run with the connection")
+	}
 	_, err := serially(ctx, db, func(ctx context.Context, conn SQLConn) (struct{}, error) {
 		return struct{}{}, f(ctx, conn)
 	})
@@ -89,6 +95,9 @@ func (db *SerialDB) Exec(ctx context.Context, query string, args ...any) (sql.Re
 // Query runs a statement and returns all its rows, each made a T by scan. The rows are read to their end on the pool: none stays
 // open, whatever fails. An error of scan ends the query.
 func Query[T any](ctx context.Context, db *SerialDB, scan func(rows *sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	if scan == nil {
+		return nil, errors.New("actor: Query needs a function that makes a value of a row")
+	}
 	return serially(ctx, db, func(ctx context.Context, conn SQLConn) ([]T, error) {
 		rows, err := conn.QueryContext(ctx, query, args...)
 		if err != nil {
@@ -113,6 +122,9 @@ func readAll[T any](rows *sql.Rows, scan func(rows *sql.Rows) (T, error)) (all [
 // Tx runs f in a transaction: it commits if f returns nil, and rolls back if f returns an error, panics or ends its goroutine. opts
 // may be nil. No other call comes in between.
 func (db *SerialDB) Tx(ctx context.Context, opts *sql.TxOptions, f func(ctx context.Context, tx *sql.Tx) error) error {
+	if f == nil {
+		return errors.New("actor: Tx needs a function to run in the transaction")
+	}
 	return db.Do(ctx, func(ctx context.Context, conn SQLConn) (err error) {
 		tx, err := conn.BeginTx(ctx, opts)
 		if err != nil {

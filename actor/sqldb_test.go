@@ -140,6 +140,15 @@ func TestSerialDBNeedsItsParts(t *testing.T) {
 	if _, err := actor.NewSerialDB(nil, nil); err == nil {
 		t.Error("no pool and no connection")
 	}
+	_, db := newSerialDB(t)
+	ctx := bounded(t)
+	_, err := actor.Query[int64](ctx, db, nil, "numbers")
+	for what, err := range map[string]error{"Query": err, "Do": db.Do(ctx, nil), "Tx": db.Tx(ctx, nil, nil)} {
+		var p *actor.PanicError
+		if err == nil || errors.As(err, &p) {
+			t.Errorf("%s without a function: %v", what, err)
+		}
+	}
 }
 
 // SQL-1: actors and goroutines call at once; no two calls are ever in the database together, and each sees its own results.
