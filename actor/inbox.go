@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -22,7 +23,7 @@ type Inbox[M proto.Message] struct {
 // inboxMore is what few inboxes need.
 type inboxMore[M proto.Message] struct {
 	skipped []envelope // passed over by Select, oldest first
-	cats    []func(M) any
+	cats    []*func(M) any
 }
 
 // owner is whose inbox it is; nil for one that no routine was given.
@@ -247,6 +248,15 @@ func (in *Inbox[M]) skip(env envelope) {
 	in.ctx.setHeld(&more.skipped)
 }
 
+// takeSkipped takes the i-th message out. Those before it move, which the search for it has passed anyway: the oldest costs nothing.
+func (more *inboxMore[M]) takeSkipped(i int) {
+	copy(more.skipped[1:i+1], more.skipped[:i])
+	more.skipped[0] = envelope{}
+	if more.skipped = more.skipped[1:]; len(more.skipped) == 0 {
+		more.skipped = nil
+	}
+}
+
 func (in *Inbox[M]) readySkipped(c *carrier, match func(M) bool) (m M, ok bool) {
 	gen := in.ctx.gen
 	more := in.more
@@ -257,10 +267,7 @@ func (in *Inbox[M]) readySkipped(c *carrier, match func(M) bool) (m M, ok bool) 
 			i++
 			continue
 		}
-		more.skipped = append(more.skipped[:i], more.skipped[i+1:]...)
-		if len(more.skipped) == 0 {
-			more.skipped = nil
-		}
+		more.takeSkipped(i)
 		in.ctx.setHeld(&more.skipped)
 		env = env.unstamped()
 		if c.take(in.ctx, env, gen) {
@@ -278,9 +285,11 @@ func (in *Inbox[M]) Categorize(f func(M) any) (remove func()) {
 		return func() {}
 	}
 	more := in.extra()
-	more.cats = append(more.cats, f)
-	at := len(more.cats) - 1
-	return func() { more.cats[at] = nil }
+	more.cats = append(more.cats, &f)
+	return func() {
+		rest := slices.Clone(more.cats) // Category may be looking at the list
+		more.cats = slices.DeleteFunc(rest, func(g *func(M) any) bool { return g == &f })
+	}
 }
 
 // Category is what the functions added by Categorize make of m: the first answer that is not nil.
@@ -290,10 +299,7 @@ func (in *Inbox[M]) Category(m M) any {
 	}
 	cats := in.more.cats
 	for i := len(cats) - 1; i >= 0; i-- {
-		if cats[i] == nil {
-			continue
-		}
-		if cat := cats[i](m); cat != nil {
+		if cat := (*cats[i])(m); cat != nil {
 			return cat
 		}
 	}
