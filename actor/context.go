@@ -133,10 +133,17 @@ func (ctx *Context) Name() string {
 
 type contextKey struct{}
 
-// Value returns the actor's Context for the key that FromContext uses, else nil.
+// Value returns the actor's Context for the key that FromContext uses. A child of a Scope has the values of the context that its
+// RunScope was given, as long as it lives; any other actor has none.
 func (ctx *Context) Value(key any) any {
 	if _, ok := key.(contextKey); ok {
 		return ctx
+	}
+	if ctx.none() {
+		return nil
+	}
+	if cold := ctx.cell.cold.Load(); cold != nil && cold.opts.values != nil && !ctx.ended.Load() {
+		return cold.opts.values.Value(key)
 	}
 	return nil
 }

@@ -76,7 +76,8 @@ func RunScope(ctx context.Context, f func(s *Scope) error) error {
 
 // Go starts f in a child actor of its own and returns its address, or the zero ref if the scope has failed or is over and f
 // does not run. A failure to start it, as of a nil f, is the scope's. Any goroutine may call it, children included.
-// The child takes no messages. It is a daemon if the scope's actor is one.
+// The child takes no messages. It is a daemon if the scope's actor is one, and its Context has the values of the one that RunScope
+// was given; deadlines and cancellation reach it as the scope's failure.
 func (s *Scope) Go(f func(ctx *Context) error) AnyRef {
 	if s == nil || s.ctx == nil {
 		return AnyRef{}
@@ -106,7 +107,7 @@ func (s *Scope) start(f func(ctx *Context) error) (AnyRef, error) {
 		at = c.slot
 	}
 	m := &monitor{id: sys.nextID.Add(1), call: s.ended}
-	o := Options{Daemon: s.ctx.cell.flags.Load()&flagDaemon != 0}
+	o := Options{Daemon: s.ctx.cell.flags.Load()&flagDaemon != 0, values: context.WithoutCancel(s.from)}
 	ref, err := sys.place(at, s.ctx, scoped(f), &o, m)
 	if err != nil {
 		return AnyRef{}, err

@@ -411,3 +411,44 @@ func TestScopeHammer(t *testing.T) {
 		}
 	}
 }
+
+type valueKey struct{ name string }
+
+// SCOPE-7: children see the values of the context that their scope was given, through nested scopes too, and nothing else of it.
+func TestScopeChildrenSeeValues(t *testing.T) {
+	sys := newSystem(t)
+	err := play(t, sys, func(ctx *actor.Context) error {
+		outer, cancel := context.WithTimeout(context.WithValue(ctx, valueKey{"outer"}, 1), time.Hour)
+		defer cancel()
+		return actor.RunScope(outer, func(s *actor.Scope) error {
+			s.Go(func(child *actor.Context) error {
+				if got, ok := actor.FromContext(child); child.Value(valueKey{"outer"}) != 1 || !ok || got != child {
+					return fmt.Errorf("a child sees %v, and is %v", child.Value(valueKey{"outer"}), got)
+				}
+				if _, bounded := child.Deadline(); bounded {
+					return errors.New("a child has the deadline")
+				}
+				inner := context.WithValue(child, valueKey{"inner"}, 2)
+				return actor.RunScope(inner, func(s *actor.Scope) error {
+					s.Go(func(child *actor.Context) error {
+						if o, i := child.Value(valueKey{"outer"}), child.Value(valueKey{"inner"}); o != 1 || i != 2 || child.Value(valueKey{}) != nil {
+							return fmt.Errorf("a grandchild sees %v and %v", o, i)
+						}
+						derived, cancel := context.WithCancel(child)
+						defer cancel()
+						child.Stop()
+						if !errors.Is(child.Sleep(time.Hour), actor.ErrStopped) || !errors.Is(context.Cause(child), actor.ErrStopped) {
+							return fmt.Errorf("the cause of a grandchild's end is %w", context.Cause(child))
+						}
+						return child.Block(func() { <-derived.Done() })
+					})
+					return nil
+				})
+			})
+			return nil
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

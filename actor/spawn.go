@@ -42,8 +42,9 @@ type Options struct {
 	// see SpawnGuarded and ResumeChild. For handlers; a routine that has returned cannot go on.
 	Resumable bool
 
-	queue   queue // of a Router's routee, else nil
-	guarded bool  // by SpawnGuarded
+	queue   queue           // of a Router's routee, else nil
+	values  context.Context // what a Scope's child has values of, else nil
+	guarded bool            // by SpawnGuarded
 }
 
 // Mailbox says how an actor's mailbox is bounded and ordered. Only one of Capacity with Overflow, or Priority, may be set.
@@ -77,7 +78,7 @@ func (o Options) check() error {
 }
 
 func (o Options) plain() bool {
-	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil && o.OnSwap == nil && !o.AwaitReady && o.queue == nil
+	return o.Name == "" && o.Mailbox.Capacity == 0 && o.Mailbox.Priority == nil && o.OnStart == nil && o.OnExit == nil && o.OnSwap == nil && !o.AwaitReady && o.queue == nil && o.values == nil
 }
 
 // Spawner is where actors are spawned from: a *System, or a *Context, whose actor becomes the parent.
