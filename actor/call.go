@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -627,6 +628,7 @@ type edgeState struct {
 	from    AnyRef // who waits: a carrier serves many actors
 	to      AnyRef
 	lock    *lockCore // instead of to: whoever owns it by then
+	scope   *Scope    // instead of to: all children that it has by then
 	version uint64
 }
 
@@ -640,21 +642,24 @@ func (e *edge) state() *edgeState {
 	return st
 }
 
-func (st *edgeState) set(from, to AnyRef, lock *lockCore) {
+func (st *edgeState) set(from, to AnyRef, lock *lockCore, scope *Scope) {
 	st.mu.Lock()
-	st.from, st.to, st.lock = from, to, lock
+	st.from, st.to, st.lock, st.scope = from, to, lock, scope
 	st.version++
 	st.mu.Unlock()
 }
 
-func (e *edge) set(from, to AnyRef) { e.state().set(from, to, nil) }
+func (e *edge) set(from, to AnyRef) { e.state().set(from, to, nil, nil) }
 
 // setLock has the edge lead to the owner of l, who may change while from waits.
-func (e *edge) setLock(from AnyRef, l *lockCore) { e.state().set(from, AnyRef{}, l) }
+func (e *edge) setLock(from AnyRef, l *lockCore) { e.state().set(from, AnyRef{}, l, nil) }
+
+// setScope has the edge lead to all living children of s. read tells of none of them, fork of all.
+func (e *edge) setScope(from AnyRef, s *Scope) { e.state().set(from, AnyRef{}, nil, s) }
 
 func (e *edge) clear() {
 	if st := e.p.Load(); st != nil {
-		st.set(AnyRef{}, AnyRef{}, nil)
+		st.set(AnyRef{}, AnyRef{}, nil, nil)
 	}
 }
 
@@ -678,6 +683,23 @@ func (e *edge) read(from AnyRef) (AnyRef, uint64) {
 	return to, version
 }
 
+// fork returns those whom the actor from waits for if that is all of a scope's children: self alone if it is one of them.
+func (e *edge) fork(from, self AnyRef) ([]AnyRef, uint64) {
+	st := e.p.Load()
+	if st == nil {
+		return nil, 0
+	}
+	st.mu.Lock()
+	scope, version := st.scope, st.version
+	same := st.from == from
+	st.mu.Unlock()
+	if !same || scope == nil {
+		return nil, 0
+	}
+	children, changes := scope.blockers(self)
+	return children, version<<32 | changes&(1<<32-1)
+}
+
 // waitsFor returns whom the actor from waits for on this carrier, the zero ref if for nobody, and a version of that.
 func (c *carrier) waitsFor(from AnyRef) (AnyRef, uint64) {
 	if k := c.call.Load(); k != nil {
@@ -690,7 +712,7 @@ func (c *carrier) waitsFor(from AnyRef) (AnyRef, uint64) {
 
 // deadlock looks for a cycle through the edge from this actor to r, which is published already.
 func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
-	if r != ctx.Self() && r.waitsForNobody() {
+	if r != ctx.Self() && r.waitsForNobody(ctx.Self()) {
 		return nil
 	}
 	return deadlock(ctx.Self(), c)
@@ -702,14 +724,14 @@ func (c *call) deadlock(r AnyRef) error {
 		return nil // a goroutine's
 	}
 	caller := AnyRef{c.sys.node, c.from.Load()}
-	if r != caller && r.waitsForNobody() {
+	if r != caller && r.waitsForNobody(caller) {
 		return nil
 	}
 	return deadlock(caller, c.car)
 }
 
-// waitsForNobody is true in the usual cases: the actor is idle, or runs.
-func (r AnyRef) waitsForNobody() bool {
+// waitsForNobody is true in the usual cases: the actor is idle, or runs. self is for whom it is asked.
+func (r AnyRef) waitsForNobody(self AnyRef) bool {
 	a := r.cell()
 	if a == nil || a.flags.Load()&flagQueue == 0 && a.box.Resting() {
 		return true
@@ -722,53 +744,84 @@ func (r AnyRef) waitsForNobody() bool {
 	if c == nil {
 		return true
 	}
-	to, _ := c.waitsFor(r)
-	return to.node == nil
+	if to, _ := c.waitsFor(r); to.node != nil {
+		return false
+	}
+	children, _ := c.edge.fork(r, self)
+	return children == nil
 }
 
 // deadlock walks twice along the edges from self, which waits on c: if no edge of a cycle changed in between, all of them held at
 // one moment, and since each of these actors waits, none can move.
 func deadlock(self AnyRef, c *carrier) error {
-	path, versions := walkEdges(self, c)
-	if path == nil {
+	first := walk{self: self, left: maxWalk}
+	if !first.leads(self, c) {
 		return nil
 	}
-	again, versions2 := walkEdges(self, c)
-	if len(again) != len(path) {
+	second := walk{self: self, left: maxWalk}
+	if !second.leads(self, c) || !slices.Equal(first.path, second.path) || !slices.Equal(first.versions, second.versions) {
 		return nil
 	}
-	for i := range path {
-		if path[i] != again[i] || versions[i] != versions2[i] {
-			return nil
-		}
-	}
-	return &DeadlockError{Path: append([]AnyRef{self}, path...)}
+	return &DeadlockError{Path: append([]AnyRef{self}, first.path...)}
 }
 
-// walkEdges follows the edges from c; it returns the refs passed, self last, or nil if they do not lead back to self.
-func walkEdges(self AnyRef, c *carrier) (path []AnyRef, versions []uint64) {
-	from := self
-	for range 1024 {
+// maxWalk bounds the edges that a walk looks at.
+const maxWalk = 1024
+
+// walk follows edges until they lead back to self.
+type walk struct {
+	self     AnyRef
+	left     int
+	path     []AnyRef // the refs passed, self last
+	versions []uint64
+}
+
+// leads follows the edges from an actor that waits on c.
+func (w *walk) leads(from AnyRef, c *carrier) bool {
+	for c != nil {
 		to, version := c.waitsFor(from)
 		if to.node == nil {
-			return nil, nil
+			return w.forks(from, c)
 		}
-		path, versions = append(path, to), append(versions, version)
-		if to == self {
-			return path, versions
+		next, home := w.step(to, version)
+		if home {
+			return true
 		}
-		a := to.cell()
-		if a == nil {
-			return nil, nil
-		}
-		ctx := a.ctx.Load()
-		if ctx == nil || ctx.Self() != to {
-			return nil, nil
-		}
-		if c = ctx.car.Load(); c == nil {
-			return nil, nil
-		}
-		from = to
+		from, c = to, next
 	}
-	return nil, nil
+	return false
+}
+
+// forks follows the edges of a scope's children one after the other: their parent waits for each of them.
+func (w *walk) forks(from AnyRef, c *carrier) bool {
+	children, version := c.edge.fork(from, w.self)
+	at := len(w.path)
+	for _, child := range children {
+		next, home := w.step(child, version)
+		if home || w.leads(child, next) {
+			return true
+		}
+		w.path, w.versions = w.path[:at], w.versions[:at]
+	}
+	return false
+}
+
+// step passes an edge; it returns the carrier on which to waits, or nil.
+func (w *walk) step(to AnyRef, version uint64) (next *carrier, home bool) {
+	if w.left--; w.left < 0 {
+		return nil, false
+	}
+	w.path, w.versions = append(w.path, to), append(w.versions, version)
+	if to == w.self {
+		return nil, true
+	}
+	a := to.cell()
+	if a == nil {
+		return nil, false
+	}
+	ctx := a.ctx.Load()
+	if ctx == nil || ctx.Self() != to {
+		return nil, false
+	}
+	return ctx.car.Load(), false
 }

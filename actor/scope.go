@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -17,7 +18,8 @@ type Scope struct {
 
 	mu     sync.Mutex
 	living map[AnyRef]struct{}
-	over   bool // no more children
+	change uint64 // counts the changes of living
+	over   bool   // no more children
 	failed bool
 	err    error // why it failed
 	inner  context.Context
@@ -35,7 +37,8 @@ type Scope struct {
 //
 // A child that neither waits nor looks at its context is waited for, however long it takes. When f panics, RunScope stops and
 // awaits the children before the panic goes on. When the actor is killed its children are killed, as all children are.
-// Scopes nest: in f, and in the children. A child must not Call the actor of its scope, which waits for the child.
+// Scopes nest: in f, and in the children. A child must not Call the actor of its scope, which waits for the child: its call fails
+// with *DeadlockError, or the scope does if it was called before it waited.
 // Errors of its own: ErrForeignGoroutine, ErrEnded; and one if ctx belongs to no actor.
 func RunScope(ctx context.Context, f func(s *Scope) error) error {
 	if f == nil {
@@ -114,6 +117,7 @@ func (s *Scope) start(f func(ctx *Context) error) (AnyRef, error) {
 	}
 	s.ctx.unnote(m.id)
 	s.living[ref] = struct{}{}
+	s.change++
 	return ref, nil
 }
 
@@ -151,6 +155,7 @@ func (s *Scope) ended(d Down) {
 	}
 	s.mu.Lock()
 	delete(s.living, d.Ref)
+	s.change++
 	last := len(s.living) == 0
 	s.mu.Unlock()
 	if last {
@@ -185,6 +190,20 @@ func inOrder(refs []AnyRef) []AnyRef {
 	return refs
 }
 
+// blockers are the children that hold up the scope's actor, as far as self may wait for it through one of them: self, if it is a child.
+// Among very many children nobody is looked for.
+func (s *Scope) blockers(self AnyRef) ([]AnyRef, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, child := s.living[self]; child {
+		return []AnyRef{self}, s.change
+	}
+	if len(s.living) > 64 {
+		return nil, s.change
+	}
+	return inOrder(slices.Collect(maps.Keys(s.living))), s.change
+}
+
 // alone reports whether no child lives; then the scope is over.
 func (s *Scope) alone() bool {
 	s.mu.Lock()
@@ -197,6 +216,14 @@ func (s *Scope) alone() bool {
 
 // join waits for the children while nothing is amiss.
 func (s *Scope) join(w *waiting) {
+	if s.alone() {
+		return
+	}
+	w.c.edge.setScope(w.ctx.Self(), s) // until finish
+	if err := deadlock(w.ctx.Self(), w.c); err != nil {
+		s.fail(err)
+		return
+	}
 	for !s.alone() {
 		if err := w.sleep(waitPark); err != nil {
 			s.fail(err)
@@ -208,6 +235,7 @@ func (s *Scope) join(w *waiting) {
 // finish waits for the children whatever happens, but for a kill: then the family tree does the rest.
 func (s *Scope) finish(w *waiting) {
 	defer s.close(w.ctx)
+	defer w.c.edge.clear()
 	for !s.alone() && !w.ctx.killed && !w.c.dying {
 		if w.ctx.cell.ctl.Load()&ctlKill != 0 {
 			_ = w.ctx.die()

@@ -452,3 +452,69 @@ func TestScopeChildrenSeeValues(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// SCOPE-8: a child that calls the actor of its scope, itself or through others, and an actor that waits for such children, are a
+// deadlock and find out at once.
+func TestScopeDeadlocks(t *testing.T) {
+	for name, c := range map[string]struct {
+		others int  // children that wait for nothing of it
+		by     bool // the call goes through another actor
+		early  bool // the child calls before the scope's actor waits
+	}{
+		"direct": {}, "among many": {others: 100}, "through another": {by: true, others: 5}, "before the wait": {early: true, others: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, sys *actor.System) {
+				var parent actor.Ref[*num]
+				broker := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+					_, err := actor.Call[*num](ctx, parent, m)
+					return ctx.Fail(err)
+				}))
+				called, ended := make(chan error, 1), make(chan error, 1)
+				parent = actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+					ended <- actor.RunScope(ctx, func(s *actor.Scope) error {
+						for range c.others {
+							s.Go(func(ctx *actor.Context) error { return ctx.Sleep(time.Minute) })
+						}
+						s.Go(func(ctx *actor.Context) error {
+							if !c.early {
+								_ = ctx.Sleep(time.Second)
+							}
+							to := parent
+							if c.by {
+								to = broker
+							}
+							_, err := actor.Call[*num](ctx, to, &num{})
+							called <- err
+							return nil
+						})
+						if c.early {
+							return ctx.Sleep(time.Second)
+						}
+						return nil
+					})
+					return nil
+				}))
+				tell(t, parent, 1)
+				start := time.Now()
+				callErr := <-called
+				if d := time.Since(start); d != time.Second {
+					t.Errorf("the call ended after %v", d)
+				}
+				scopeErr := <-ended
+				dead, want, cycle := new(actor.DeadlockError), callErr, 3
+				if c.early {
+					want = scopeErr
+				} else if scopeErr != nil {
+					t.Errorf("the scope: %v", scopeErr)
+				}
+				if c.by {
+					cycle = 4
+				}
+				if !errors.As(want, &dead) || len(dead.Path) != cycle || dead.Path[0] != dead.Path[cycle-1] || !slices.Contains(dead.Path, parent.AnyRef) {
+					t.Errorf("the call: %v; the scope: %v", callErr, scopeErr)
+				}
+			})
+		})
+	}
+}
