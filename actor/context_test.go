@@ -221,12 +221,12 @@ func TestAnsweredCallEndsNothing(t *testing.T) {
 						if bounded {
 							t.Error("an answered call's deadline holds")
 						}
-						got <- ctx.Err()
 						select {
 						case <-ctx.Done():
 							t.Error("the Context is done")
 						default:
 						}
+						got <- ctx.Err() // last: the test stops the System then
 						return nil
 					}))
 					actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
