@@ -74,8 +74,9 @@ type cold struct {
 	name       string
 	opts       Options
 	queue      queue
-	monitors   map[uint64]*monitor // who watches this actor, by monitor id
-	watches    map[uint64]AnyRef   // whom this actor watches
+	monitors   map[monitorKey]*monitor // who watches this actor
+	turns      uint64                  // monitors that it ever got
+	watches    map[uint64]AnyRef       // whom this actor watches, by monitor id
 	links      map[AnyRef]struct{}
 	interrupts []error
 	stop       Reason
@@ -114,6 +115,27 @@ func (a *cell) coldOf() *cold {
 type lockTable [256]struct {
 	sync.Mutex
 	_ [56]byte
+}
+
+// locked returns the actor's cell with its lock, which the caller then holds, or nil if the actor has ended.
+func (r AnyRef) locked() (*cell, *sync.Mutex) {
+	a := r.cell()
+	if a == nil {
+		return nil, nil
+	}
+	mu := r.node.sys.lock(a)
+	if a.gen.Load() != uint32(r.id>>32) {
+		mu.Unlock()
+		return nil, nil
+	}
+	return a, mu
+}
+
+// lock locks the cell, whoever lives there.
+func (sys *System) lock(a *cell) *sync.Mutex {
+	mu := sys.locks.of(a.idx)
+	mu.Lock()
+	return mu
 }
 
 func (t *lockTable) of(idx uint32) *sync.Mutex { return &t[idx%uint32(len(t))].Mutex }

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -26,10 +27,29 @@ type MonitorRef struct {
 
 // monitor is one actor's or goroutine's interest in the end of another actor.
 type monitor struct {
-	id    uint64
+	id    uint64         // of who's System, or of the target's if who is zero
 	who   AnyRef         // the watching actor, or zero
 	adapt func(Down) any // turns the Down into who's message
 	call  func(Down)     // for Wait: called instead
+	turn  uint64         // monitors are told in the order in which the target got them
+}
+
+// monitorKey finds a monitor at its target. Watchers of several Systems may use the same id.
+type monitorKey struct {
+	by *node // whose id it is, nil for the target's own System
+	id uint64
+}
+
+func (m *monitor) key() monitorKey { return monitorKey{m.who.node, m.id} }
+
+// observe has the actor tell m of its end. The caller holds the cell's lock, or nobody else knows the cell.
+func (c *cold) observe(m *monitor) {
+	if c.monitors == nil {
+		c.monitors = make(map[monitorKey]*monitor)
+	}
+	c.turns++
+	m.turn = c.turns
+	c.monitors[m.key()] = m
 }
 
 // downMsg is a Down on its way through a mailbox.
@@ -87,31 +107,24 @@ func (ctx *Context) monitor(s *slot, target AnyRef, adapt func(Down) any) (Monit
 	}
 	cold.watches[m.id] = target
 	mu.Unlock()
-	if !target.node.sys.watch(target, m) {
+	if !m.watch(target) {
 		m.tell(s, Down{Ref: target, Reason: Reason{Kind: ReasonNoActor, Err: ErrNoActor}})
 	}
 	return MonitorRef{target, m.id}, nil
 }
 
 // watch registers m with target; false if target has ended.
-func (sys *System) watch(target AnyRef, m *monitor) bool {
-	a := sys.table.at(uint32(target.id))
+func (m *monitor) watch(target AnyRef) bool {
+	a, mu := target.locked()
 	if a == nil {
 		return false
 	}
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
 	defer mu.Unlock()
-	if a.gen.Load() != uint32(target.id>>32) {
-		return false
-	}
-	cold := a.coldOf()
-	if cold.monitors == nil {
-		cold.monitors = make(map[uint64]*monitor)
-	}
-	cold.monitors[m.id] = m
+	a.coldOf().observe(m)
 	return true
 }
+
+func (m *monitor) before(o *monitor) int { return cmp.Compare(m.turn, o.turn) }
 
 func (m *monitor) tell(s *slot, d Down) {
 	if m.call != nil {
@@ -136,21 +149,19 @@ func (ctx *Context) Demonitor(m MonitorRef) error {
 		delete(cold.watches, m.id)
 	}
 	mu.Unlock()
-	m.target.unwatch(m.id)
+	m.target.unwatch(monitorKey{ctx.sys.node, m.id})
 	return nil
 }
 
-func (r AnyRef) unwatch(id uint64) {
-	a := r.cell()
+func (r AnyRef) unwatch(k monitorKey) {
+	a, mu := r.locked()
 	if a == nil {
 		return
 	}
-	mu := r.node.sys.locks.of(a.idx)
-	mu.Lock()
-	if cold := a.cold.Load(); cold != nil && a.gen.Load() == uint32(r.id>>32) {
-		delete(cold.monitors, id)
+	defer mu.Unlock()
+	if cold := a.cold.Load(); cold != nil {
+		delete(cold.monitors, k)
 	}
-	mu.Unlock()
 }
 
 // Link ties the calling actor and another together: when one ends abnormally the other ends too, with an *ExitError as its
@@ -631,7 +642,7 @@ func (c *carrier) giveBack(ctx *Context, exit *ExitError) {
 		ref.c.fail(c.slot, ref.seq, exit)
 	}
 	for id, target := range watches {
-		target.unwatch(id)
+		target.unwatch(monitorKey{sys.node, id})
 	}
 	for t := range timers {
 		t.Cancel()
@@ -710,7 +721,7 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	a.beh = nil
 	a.cold.Store(nil)
 	a.resume = nil
-	var monitors map[uint64]*monitor
+	var monitors map[monitorKey]*monitor
 	var links map[AnyRef]struct{}
 	down := Down{Ref: self, Reason: why}
 	if cold != nil {
@@ -730,8 +741,8 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 		sys.names.Delete(cold.name)
 	}
 	s.tally.ended[why.Kind]++
-	for _, id := range slices.Sorted(maps.Keys(monitors)) {
-		monitors[id].tell(s, down)
+	for _, m := range slices.SortedFunc(maps.Values(monitors), (*monitor).before) {
+		m.tell(s, down)
 	}
 	for other := range links {
 		if other.dropLink(self) {

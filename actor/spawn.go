@@ -184,7 +184,7 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 		return AnyRef{}, ErrStopped
 	}
 	if m != nil {
-		a.coldOf().monitors = map[uint64]*monitor{m.id: m}
+		a.coldOf().observe(m)
 		parent.note(m.id, self)
 	}
 	if parent != nil {

@@ -120,10 +120,10 @@ func (r AnyRef) Wait(ctx context.Context) (any, error) {
 	if w.c != nil && r == w.ctx.Self() {
 		return nil, &DeadlockError{Path: []AnyRef{r, r}}
 	}
-	if !sys.watch(r, m) {
+	if !m.watch(r) {
 		return sys.remembered(r)
 	}
-	defer r.unwatch(m.id)
+	defer r.unwatch(m.key())
 	if w.c == nil {
 		select {
 		case d := <-got:
