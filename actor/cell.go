@@ -77,7 +77,7 @@ type cold struct {
 	monitors   map[monitorKey]*monitor // who watches this actor
 	turns      uint64                  // monitors that it ever got
 	watches    map[uint64]AnyRef       // whom this actor watches, by monitor id
-	links      map[AnyRef]struct{}
+	links      map[AnyRef]link
 	interrupts []error
 	stop       Reason
 	dying      bool // stage one of the exit is done, children still live

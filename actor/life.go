@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"math"
@@ -55,30 +56,42 @@ func (c *cold) observe(m *monitor) {
 // downMsg is a Down on its way through a mailbox.
 type downMsg struct {
 	down  Down
-	id    uint64 // 0 for a link's
+	id    uint64 // of the monitor or link, at the watcher
+	link  bool
 	adapt func(Down) any
 }
 
-// message makes the Down a message of the watcher's type, unless the watcher has demonitored meanwhile.
+// message makes the Down a message of the watcher's type, unless the watcher has demonitored or unlinked meanwhile.
 func (d *downMsg) message(ctx *Context) any {
-	if d.id != 0 {
-		mu := ctx.sys.locks.of(ctx.cell.idx)
-		mu.Lock()
-		cold := ctx.cell.coldOf()
-		_, watching := cold.watches[d.id]
-		delete(cold.watches, d.id)
-		mu.Unlock()
-		if !watching {
-			return nil
-		}
+	mu := ctx.sys.lock(ctx.cell)
+	wanted := d.wanted(ctx.cell.coldOf())
+	mu.Unlock()
+	if !wanted {
+		return nil
 	}
 	return d.adapt(d.down)
 }
 
+// wanted reports whether the watcher still wants the Down, and takes note that it gets it. The caller holds the cell's lock.
+func (d *downMsg) wanted(c *cold) bool {
+	if d.link {
+		l, ok := c.links[d.down.Ref]
+		if ok = ok && l.id == d.id; ok {
+			delete(c.links, d.down.Ref)
+		}
+		return ok
+	}
+	_, ok := c.watches[d.id]
+	delete(c.watches, d.id)
+	return ok
+}
+
 // Monitor has the calling actor told, once, when target ends: adapt turns the Down into a message of the caller's own
 // type, in the caller's turn. The Down travels in order, behind what the target sent before it ended. If the target has
-// ended already the Down comes at once, with ReasonNoActor. If adapt returns nil there is no message. Errors: ErrWrongType if the
-// caller takes no M, ErrNoActor for a zero target, ErrForeignGoroutine, ErrEnded, ErrInBlock. Cost: one map entry on each side.
+// ended already the Down comes at once, with ReasonNoActor; as long as the target's end is remembered (see AnyRef.Wait), its
+// Value is the target's and its Reason.Err wraps the target's *ExitError. If adapt returns nil there is no message.
+// Errors: ErrWrongType if the caller takes no M, ErrNoActor for a zero target, ErrForeignGoroutine, ErrEnded, ErrInBlock.
+// Cost: one map entry on each side.
 func Monitor[M proto.Message](ctx *Context, target AnyRef, adapt func(Down) M) (MonitorRef, error) {
 	c := ctx.here()
 	if c == nil {
@@ -108,9 +121,19 @@ func (ctx *Context) monitor(s *slot, target AnyRef, adapt func(Down) any) (Monit
 	cold.watches[m.id] = target
 	mu.Unlock()
 	if !m.watch(target) {
-		m.tell(s, Down{Ref: target, Reason: Reason{Kind: ReasonNoActor, Err: ErrNoActor}})
+		m.tell(s, target.gone())
 	}
 	return MonitorRef{target, m.id}, nil
+}
+
+// gone is what is told of an actor that has ended before it was asked about, with what is remembered of its end.
+func (r AnyRef) gone() Down {
+	d := Down{Ref: r, Reason: Reason{Kind: ReasonNoActor, Err: ErrNoActor}}
+	if was, ok := r.remembered(); ok {
+		d.Value = was.Value
+		d.Reason.Err = fmt.Errorf("%w: %w", ErrNoActor, &ExitError{r, was.Reason})
+	}
+	return d
 }
 
 // watch registers m with target; false if target has ended.
@@ -143,8 +166,7 @@ func (ctx *Context) Demonitor(m MonitorRef) error {
 	if ctx.here() == nil {
 		return ctx.own()
 	}
-	mu := ctx.sys.locks.of(ctx.cell.idx)
-	mu.Lock()
+	mu := ctx.sys.lock(ctx.cell)
 	if cold := ctx.cell.cold.Load(); cold != nil {
 		delete(cold.watches, m.id)
 	}
@@ -164,8 +186,16 @@ func (r AnyRef) unwatch(k monitorKey) {
 	}
 }
 
-// Link ties the calling actor and another together: when one ends abnormally the other ends too, with an *ExitError as its
-// reason, unless it traps exits. Linking to an actor that has ended already counts as its having ended with ReasonNoActor.
+// link is one side of a link, kept under the other's ref.
+type link struct {
+	id   uint64 // of the System of the actor that keeps it: an actor's links are told in their order
+	told bool   // the other has ended, and the Down of that is in the mailbox
+}
+
+// Link ties the calling actor and another together: when one ends abnormally the other ends too, with ReasonError and an
+// *ExitError, unless it traps exits. When one ends with ReasonShutdown the other does so as well; ReasonNormal leaves it alone.
+// Two actors have one link, however often they call Link. Linking to an actor that has ended already counts as its having
+// ended with ReasonNoActor.
 func (ctx *Context) Link(other AnyRef) error {
 	c := ctx.here()
 	if c == nil {
@@ -174,18 +204,22 @@ func (ctx *Context) Link(other AnyRef) error {
 	if other.node == nil {
 		return ErrNoActor
 	}
-	if other == ctx.Self() {
+	self := ctx.Self()
+	if other == self {
 		return nil
 	}
-	ctx.Self().addLink(other)
-	if !other.addLink(ctx.Self()) {
-		ctx.Self().dropLink(other)
-		ctx.Self().linkDown(c.slot, Down{Ref: other, Reason: Reason{Kind: ReasonNoActor, Err: ErrNoActor}})
+	if l, ok := self.addLink(other); !ok || l.told {
+		return nil // what can be told of other is on its way already
+	}
+	if _, ok := other.addLink(self); !ok {
+		self.exitSignal(c.slot, other.gone())
 	}
 	return nil
 }
 
-// Unlink undoes Link, on both sides.
+// Unlink undoes Link, on both sides. After it has returned the other's end has no effect on the calling actor: no Down of it
+// arrives, not even one that is queued already. Only a request to stop that the link has brought before stays, as an exit
+// signal does in OTP once it is received: the actor's Context is done by then.
 func (ctx *Context) Unlink(other AnyRef) error {
 	if ctx.here() == nil {
 		return ctx.own()
@@ -205,9 +239,7 @@ func TrapExit[M proto.Message](ctx *Context, adapt func(Down) M) error {
 	if err := fits[M](ctx); err != nil && adapt != nil {
 		return err
 	}
-	mu := ctx.sys.locks.of(ctx.cell.idx)
-	mu.Lock()
-	defer mu.Unlock()
+	defer ctx.sys.lock(ctx.cell).Unlock()
 	cold := ctx.cell.coldOf()
 	cold.trap = nil
 	if adapt != nil {
@@ -216,45 +248,39 @@ func TrapExit[M proto.Message](ctx *Context, adapt func(Down) M) error {
 	return nil
 }
 
-func (r AnyRef) addLink(to AnyRef) bool {
-	a := r.cell()
+// addLink gives r its side of a link to another, unless it has one; false if r has ended.
+func (r AnyRef) addLink(to AnyRef) (l link, ok bool) {
+	a, mu := r.locked()
 	if a == nil {
-		return false
+		return link{}, false
 	}
-	mu := r.node.sys.locks.of(a.idx)
-	mu.Lock()
 	defer mu.Unlock()
-	if a.gen.Load() != uint32(r.id>>32) {
-		return false
-	}
 	cold := a.coldOf()
 	if cold.links == nil {
-		cold.links = make(map[AnyRef]struct{})
+		cold.links = make(map[AnyRef]link)
 	}
-	cold.links[to] = struct{}{}
-	return true
+	if l, ok = cold.links[to]; !ok {
+		l.id = r.node.sys.nextID.Add(1)
+		cold.links[to] = l
+	}
+	return l, true
 }
 
-func (r AnyRef) dropLink(to AnyRef) bool {
-	a := r.cell()
+func (r AnyRef) dropLink(to AnyRef) {
+	a, mu := r.locked()
 	if a == nil {
-		return false
+		return
 	}
-	mu := r.node.sys.locks.of(a.idx)
-	mu.Lock()
 	defer mu.Unlock()
-	cold := a.cold.Load()
-	if cold == nil || a.gen.Load() != uint32(r.id>>32) {
-		return false
+	if cold := a.cold.Load(); cold != nil {
+		delete(cold.links, to)
 	}
-	_, linked := cold.links[to]
-	delete(cold.links, to)
-	return linked
 }
 
-// linkDown tells r that an actor linked to it has ended.
-func (r AnyRef) linkDown(s *slot, d Down) {
-	a := r.cell()
+// exitSignal tells r that d.Ref has ended, if they are linked. To look for the link and to act on it is one step, so that
+// nothing comes after Unlink.
+func (r AnyRef) exitSignal(s *slot, d Down) {
+	a, mu := r.locked()
 	if a == nil {
 		return
 	}
@@ -262,19 +288,34 @@ func (r AnyRef) linkDown(s *slot, d Down) {
 	if s != nil && s.ex.sys != sys {
 		s = nil
 	}
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
-	var trap func(Down) any
-	if cold := a.cold.Load(); cold != nil {
-		trap = cold.trap
-	}
-	mu.Unlock()
+	cold := a.coldOf()
+	l, linked := cold.links[d.Ref]
 	switch {
-	case trap != nil:
-		_ = sys.post(s, r, &downMsg{down: d, adapt: trap})
-	case !d.Reason.Normal() || d.Reason.Kind == ReasonShutdown:
-		r.askStop(s, ctlStop, Reason{Kind: ReasonError, Err: &ExitError{d.Ref, d.Reason}})
+	case !linked || l.told:
+		mu.Unlock()
+	case cold.trap != nil:
+		l.told = true
+		cold.links[d.Ref] = l
+		down := &downMsg{down: d, id: l.id, link: true, adapt: cold.trap}
+		mu.Unlock()
+		_ = sys.post(s, r, down) // r may have ended: nobody is left to tell
+	default:
+		delete(cold.links, d.Ref)
+		why := d.passedOn()
+		asked := why.Kind != ReasonNormal && a.noteStop(ctlStop, why)
+		mu.Unlock()
+		if asked {
+			r.heedStop(s, a)
+		}
 	}
+}
+
+// passedOn is the reason for which those end who are linked to an actor that has ended and do not trap exits.
+func (d Down) passedOn() Reason {
+	if d.Reason.Normal() {
+		return Reason{Kind: d.Reason.Kind}
+	}
+	return Reason{Kind: ReasonError, Err: &ExitError{d.Ref, d.Reason}}
 }
 
 // Stop asks the actor to come to an end, with a normal reason, and returns at once. The request overtakes messages: a handler
@@ -333,22 +374,15 @@ func (r AnyRef) Interrupt(err error) error {
 		return errors.New("actor: Interrupt needs an error to interrupt with")
 	}
 	r.awaitTurn("interrupts")
-	a := r.cell()
+	a, mu := r.locked()
 	if a == nil {
-		return ErrStopped
-	}
-	sys := r.node.sys
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
-	if a.gen.Load() != uint32(r.id>>32) {
-		mu.Unlock()
 		return ErrStopped
 	}
 	cold := a.coldOf()
 	cold.interrupts = append(cold.interrupts, &InterruptError{err})
 	a.ctl.Or(ctlInterrupt)
 	mu.Unlock()
-	sys.rouse(nil, a)
+	r.node.sys.rouse(nil, a)
 	return nil
 }
 
@@ -394,24 +428,24 @@ func (ctx *Context) takeInterrupt() error {
 
 // askStop records a request to end and wakes the actor for it. The first reason counts; a kill overrides it.
 func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
-	a := r.cell()
+	a, mu := r.locked()
 	if a == nil {
 		return
 	}
-	sys := r.node.sys
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
-	if a.gen.Load() != uint32(r.id>>32) {
-		mu.Unlock()
-		return
+	asked := a.noteStop(bit, why)
+	mu.Unlock()
+	switch {
+	case asked:
+		r.heedStop(s, a)
+	case bit == ctlKill:
+		r.node.sys.stopChildren(s, a, r.id, true)
 	}
-	cold := a.cold.Load()
-	if cold != nil && cold.dying {
-		mu.Unlock()
-		if bit == ctlKill {
-			sys.stopChildren(s, a, r.id, true)
-		}
-		return
+}
+
+// noteStop records a request to end; false if the actor only waits for its children to end. The caller holds the cell's lock.
+func (a *cell) noteStop(bit uint32, why Reason) bool {
+	if cold := a.cold.Load(); cold != nil && cold.dying {
+		return false
 	}
 	if a.ctl.Load()&ctlStop == 0 || bit == ctlKill {
 		switch { // an orderly stop, the usual one, takes no memory
@@ -422,11 +456,15 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
 		}
 	}
 	a.ctl.Or(bit | ctlStop)
-	mu.Unlock()
+	return true
+}
+
+// heedStop has the actor look at a request to end that was just recorded.
+func (r AnyRef) heedStop(s *slot, a *cell) {
 	if ctx := a.ctx.Load(); ctx != nil && ctx.id() == r.id {
 		ctx.ext.Load().cancelAll(ErrStopped)
 	}
-	sys.rouse(s, a)
+	r.node.sys.rouse(s, a)
 }
 
 // Stop makes the calling actor end normally once the message in hand is done.
@@ -437,8 +475,7 @@ func (ctx *Context) SetValue(v any) error {
 	if ctx.here() == nil {
 		return ctx.own()
 	}
-	mu := ctx.sys.locks.of(ctx.cell.idx)
-	mu.Lock()
+	mu := ctx.sys.lock(ctx.cell)
 	ctx.cell.coldOf().value = v
 	mu.Unlock()
 	return nil
@@ -450,9 +487,7 @@ func (ctx *Context) Stopping() bool {
 }
 
 func (ctx *Context) stopReason() Reason {
-	mu := ctx.sys.locks.of(ctx.cell.idx)
-	mu.Lock()
-	defer mu.Unlock()
+	defer ctx.sys.lock(ctx.cell).Unlock()
 	switch cold := ctx.cell.cold.Load(); {
 	case cold != nil && cold.stop.Kind != ReasonNormal:
 		return cold.stop
@@ -524,8 +559,7 @@ func (c *carrier) finishIncarnation(ctx *Context, why Reason) {
 		c.closeMailbox(a, ctx.Self(), exit)
 	}
 	c.giveBack(ctx, exit)
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
+	mu := sys.lock(a)
 	children := a.nchild > 0
 	if children {
 		cold := a.coldOf()
@@ -633,8 +667,7 @@ func (c *carrier) giveBack(ctx *Context, exit *ExitError) {
 	if cold == nil {
 		return
 	}
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
+	mu := sys.lock(a)
 	open, watches, timers, held := cold.open, cold.watches, cold.timers, cold.held
 	cold.open, cold.watches, cold.timers, cold.held, cold.interrupts = openCalls{}, nil, nil, nil, nil
 	mu.Unlock()
@@ -667,9 +700,7 @@ func (sys *System) stopChildren(s *slot, a *cell, id uint64, kill bool) {
 
 // childrenOf lists the living children of actor id, youngest first.
 func (sys *System) childrenOf(a *cell, id uint64) []AnyRef {
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
-	defer mu.Unlock()
+	defer sys.lock(a).Unlock()
 	if a.gen.Load() != uint32(id>>32) {
 		return nil // the cell is somebody else's by now
 	}
@@ -694,8 +725,7 @@ func (ctx *Context) Children() []AnyRef {
 
 // childrenGone runs the second stage of a dying actor's end once no child is left.
 func (sys *System) childrenGone(s *slot, a *cell, id uint64) {
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
+	mu := sys.lock(a)
 	cold := a.cold.Load()
 	if cold == nil || !cold.dying || a.nchild > 0 || a.gen.Load() != uint32(id>>32) {
 		mu.Unlock()
@@ -710,8 +740,7 @@ func (sys *System) childrenGone(s *slot, a *cell, id uint64) {
 // finalize is the second stage: the name is freed, then those who watch are told, then the cell.
 func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	flags := a.flags.Load()
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
+	mu := sys.lock(a)
 	gen := a.gen.Load()
 	self := AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}
 	cold := a.cold.Load()
@@ -722,7 +751,7 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	a.cold.Store(nil)
 	a.resume = nil
 	var monitors map[monitorKey]*monitor
-	var links map[AnyRef]struct{}
+	var links map[AnyRef]link
 	down := Down{Ref: self, Reason: why}
 	if cold != nil {
 		monitors, links = cold.monitors, cold.links
@@ -744,10 +773,8 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	for _, m := range slices.SortedFunc(maps.Values(monitors), (*monitor).before) {
 		m.tell(s, down)
 	}
-	for other := range links {
-		if other.dropLink(self) {
-			other.linkDown(s, down)
-		}
+	for _, other := range inOrderOfLinks(links) {
+		other.exitSignal(s, down)
 	}
 	defer sys.ended(flags) // deferred, so that it is done whatever the Logger does, this one's and the parent's
 	defer sys.table.release(a)
@@ -757,6 +784,10 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	if !why.Normal() && len(monitors) == 0 && len(links) == 0 {
 		sys.say(slog.LevelWarn, "actor ended", "actor", self.String(), "name", nameOf(cold), "reason", why.String())
 	}
+}
+
+func inOrderOfLinks(links map[AnyRef]link) []AnyRef {
+	return slices.SortedFunc(maps.Keys(links), func(a, b AnyRef) int { return cmp.Compare(links[a].id, links[b].id) })
 }
 
 func nameOf(c *cold) string {
@@ -769,8 +800,7 @@ func nameOf(c *cold) string {
 // childEnded takes a out of its parent's family.
 func (sys *System) childEnded(s *slot, parent uint64, a *cell) {
 	p := sys.table.at(uint32(parent))
-	mu := sys.locks.of(p.idx)
-	mu.Lock()
+	mu := sys.lock(p)
 	if a.younger != 0 {
 		sys.table.at(a.younger - 1).older = a.older
 	} else {
@@ -789,8 +819,7 @@ func (sys *System) childEnded(s *slot, parent uint64, a *cell) {
 }
 
 func (sys *System) adopt(p, a *cell, parent uint64) {
-	mu := sys.locks.of(p.idx)
-	mu.Lock()
+	mu := sys.lock(p)
 	a.parent = parent
 	a.older, a.younger = p.child, 0
 	if p.child != 0 {
@@ -823,8 +852,7 @@ func (ctx *Context) setHeld(list *[]envelope) {
 	if cold != nil && cold.skipped == list {
 		return
 	}
-	mu := ctx.sys.locks.of(ctx.cell.idx)
-	mu.Lock()
+	mu := ctx.sys.lock(ctx.cell)
 	ctx.cell.coldOf().skipped = list
 	mu.Unlock()
 }

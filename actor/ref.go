@@ -56,12 +56,10 @@ func (r AnyRef) String() string {
 
 // TypedRef narrows an untyped ref to messages of type M. It reports false if the actor has ended or does not take M.
 func TypedRef[M proto.Message](r AnyRef) (Ref[M], bool) {
-	a := r.cell()
+	a, mu := r.locked()
 	if a == nil {
 		return Ref[M]{}, false
 	}
-	mu := r.node.sys.locks.of(a.idx)
-	mu.Lock()
 	_, ok := a.beh.(interface{ takes(M) })
 	mu.Unlock()
 	return Ref[M]{AnyRef: r}, ok

@@ -34,8 +34,13 @@ func TestMonitorBeforeAndAfterTheEnd(t *testing.T) {
 			t.Fatalf("before: %+v", d)
 		}
 		tell(t, w, 1)
-		if d := await(t, downs); d.Reason.Kind != actor.ReasonNoActor || !errors.Is(d.Reason.Err, actor.ErrNoActor) {
+		d := await(t, downs)
+		if d.Reason.Kind != actor.ReasonNoActor || !errors.Is(d.Reason.Err, actor.ErrNoActor) {
 			t.Fatalf("after: %+v", d)
+		}
+		var exit *actor.ExitError
+		if !errors.As(d.Reason.Err, &exit) || exit.Reason.Kind != actor.ReasonError || !errors.Is(d.Reason.Err, failing) || d.Value != int64(42) {
+			t.Fatalf("what is remembered: %+v", d)
 		}
 		settle(t, sys)
 		if len(downs) != 0 {

@@ -23,8 +23,7 @@ func (c *Context) Suspend(ctx context.Context) (any, error) {
 		w.leave()
 		return nil, err
 	}
-	mu := c.sys.locks.of(c.cell.idx)
-	mu.Lock()
+	mu := c.sys.lock(c.cell)
 	c.cell.resume = new(resumption)
 	mu.Unlock()
 	defer w.leave()
@@ -63,9 +62,7 @@ func (c *Context) SuspendFor(d time.Duration, alarm any) (any, error) {
 
 // resumed takes the value that was given; giveUp ends the wait otherwise.
 func (c *Context) resumed(giveUp bool) (any, bool) {
-	mu := c.sys.locks.of(c.cell.idx)
-	mu.Lock()
-	defer mu.Unlock()
+	defer c.sys.lock(c.cell).Unlock()
 	r := c.cell.resume
 	if giveUp || r.given {
 		c.cell.resume = nil
@@ -77,21 +74,20 @@ func (c *Context) resumed(giveUp bool) (any, bool) {
 // something else, or does not wait, or was resumed already.
 func (r AnyRef) Resume(v any) error {
 	r.awaitTurn("resumes")
-	a := r.cell()
+	a, mu := r.locked()
 	if a == nil {
 		return ErrStopped
 	}
-	sys := r.node.sys
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
-	if a.gen.Load() != uint32(r.id>>32) || a.resume == nil || a.resume.given {
-		mu.Unlock()
+	given := a.resume != nil && !a.resume.given
+	if given {
+		a.resume.given, a.resume.value = true, v
+	}
+	mu.Unlock()
+	if !given {
 		return ErrNotSuspended
 	}
-	a.resume.given, a.resume.value = true, v
-	mu.Unlock()
 	if a.unpark() {
-		sys.schedule(nil, a)
+		r.node.sys.schedule(nil, a)
 	}
 	return nil
 }
@@ -121,7 +117,11 @@ func (r AnyRef) Wait(ctx context.Context) (any, error) {
 		return nil, &DeadlockError{Path: []AnyRef{r, r}}
 	}
 	if !m.watch(r) {
-		return sys.remembered(r)
+		d, ok := r.remembered()
+		if !ok {
+			return nil, ErrNoActor
+		}
+		return d.result()
 	}
 	defer r.unwatch(m.key())
 	if w.c == nil {
@@ -151,20 +151,19 @@ func (d Down) result() (any, error) {
 	return d.Value, &ExitError{d.Ref, d.Reason}
 }
 
-// remembered tells how an actor that has ended did so.
-func (sys *System) remembered(r AnyRef) (any, error) {
+// remembered tells how an actor ended, if it has and that is not forgotten.
+func (r AnyRef) remembered() (Down, bool) {
+	sys := r.node.sys
 	a := sys.table.at(uint32(r.id))
 	if a == nil {
-		return nil, ErrNoActor
+		return Down{}, false
 	}
-	mu := sys.locks.of(a.idx)
-	mu.Lock()
-	defer mu.Unlock()
+	defer sys.lock(a).Unlock()
 	switch {
 	case a.gen.Load() != 0 || a.last != uint32(r.id>>32):
-		return nil, ErrNoActor
+		return Down{}, false
 	case a.tomb != nil:
-		return a.tomb.result()
+		return *a.tomb, true
 	}
-	return nil, nil
+	return Down{Ref: r}, true
 }
