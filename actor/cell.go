@@ -31,7 +31,7 @@ type cell struct {
 	younger uint32
 	nchild  uint32
 	resume  *resumption // of a Suspend; guarded by the cell's lock
-	tomb    *Down       // how the last incarnation ended, nil for normally
+	tomb    *Down       // how the last incarnation ended, nil for normally and without a value; guarded by the cell's lock
 
 	home atomic.Uint32 // number of the slot that sends to it on and on, 0 for none: see slot.goHome
 
@@ -149,15 +149,21 @@ type chunk [chunkCells]cell
 // A freed index waits behind at least tombstones others before it is used again, so that its last exit reason can still
 // be asked for, and so that a generation takes long to come round.
 type table struct {
-	dir  atomic.Pointer[[]*chunk]
-	mu   sync.Mutex
-	free []uint32 // ring: oldest first from freeHead
-	head int
-	used uint32 // indices handed out at least once
+	dir   atomic.Pointer[[]*chunk]
+	locks *lockTable
+	mu    sync.Mutex
+	free  []uint32 // ring: oldest first from head; with withTomb for a cell that has one
+	head  int
+	used  uint32 // indices handed out at least once
 }
 
 // tombstones is how many ended actors can still be asked for their result.
 const tombstones = 4096
+
+const withTomb = 1 << 31
+
+// forgotten is the tomb of an actor behind which so many others have ended that its own is dropped.
+var forgotten = new(Down)
 
 func (t *table) at(idx uint32) *cell {
 	dir := t.dir.Load()
@@ -176,7 +182,7 @@ func (t *table) alloc() *cell {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.free)-t.head > tombstones {
-		idx := t.free[t.head]
+		idx := t.free[t.head] &^ withTomb
 		t.head++
 		if t.head >= 1024 && t.head*2 >= len(t.free) {
 			t.free = t.free[:copy(t.free, t.free[t.head:])]
@@ -206,10 +212,25 @@ func (t *table) grow() {
 	t.dir.Store(&dir)
 }
 
-func (t *table) release(a *cell) {
+// release frees a cell without a tomb, bury one that has one.
+func (t *table) release(a *cell) { t.put(a.idx) }
+
+func (t *table) bury(a *cell) { t.put(a.idx | withTomb) }
+
+func (t *table) put(idx uint32) {
 	t.mu.Lock()
-	t.free = append(t.free, a.idx)
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	t.free = append(t.free, idx)
+	i := len(t.free) - 1 - tombstones // alloc has taken none behind this one
+	if i < t.head || t.free[i]&withTomb == 0 {
+		return
+	}
+	t.free[i] &^= withTomb
+	a := t.at(t.free[i])
+	mu := t.locks.of(a.idx)
+	mu.Lock()
+	a.tomb = forgotten
+	mu.Unlock()
 }
 
 // each calls f for every cell that was ever used.

@@ -759,7 +759,8 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	}
 	parent := a.parent
 	a.parent = 0
-	if why.Kind != ReasonNormal || down.Value != nil {
+	tomb := why.Kind != ReasonNormal || down.Value != nil
+	if tomb {
 		a.tomb = &Down{Ref: self, Reason: why, Value: down.Value}
 	}
 	mu.Unlock()
@@ -777,7 +778,11 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 		other.exitSignal(s, down)
 	}
 	defer sys.ended(flags) // deferred, so that it is done whatever the Logger does, this one's and the parent's
-	defer sys.table.release(a)
+	if tomb {
+		defer sys.table.bury(a)
+	} else {
+		defer sys.table.release(a)
+	}
 	if parent != 0 {
 		defer sys.childEnded(s, parent, a)
 	}

@@ -94,7 +94,8 @@ func (r AnyRef) Resume(v any) error {
 
 // Wait waits under ctx for the actor to end and returns the value that it set. From an actor it suspends, holding no slot;
 // from any other goroutine it blocks. The error is nil after an orderly end, *ExitError after any other, ErrNoActor if the
-// actor ended so long ago that its end is forgotten (4,096 later ones are remembered), or ctx's own.
+// actor ended so long ago that its end is forgotten (4,096 later ones are remembered), ctx's own, or *DeadlockError: the actor
+// waits, itself or through others, for the caller to answer a call, to give back a lock or to end.
 func (r AnyRef) Wait(ctx context.Context) (any, error) {
 	if r.node == nil {
 		return nil, ErrNoActor
@@ -160,7 +161,7 @@ func (r AnyRef) remembered() (Down, bool) {
 	}
 	defer sys.lock(a).Unlock()
 	switch {
-	case a.gen.Load() != 0 || a.last != uint32(r.id>>32):
+	case a.gen.Load() != 0 || a.last != uint32(r.id>>32) || a.tomb == forgotten:
 		return Down{}, false
 	case a.tomb != nil:
 		return *a.tomb, true

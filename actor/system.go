@@ -114,6 +114,7 @@ func NewSystem(o ...SystemOptions) (*System, error) {
 		changed: make(chan struct{}),
 		dead:    deadLetters{keep: opts.DeadLetters},
 	}
+	sys.table.locks = &sys.locks
 	sys.node = &node{id: binary.LittleEndian.Uint64(id[:]), sys: sys}
 	if opts.Seed != 0 {
 		sys.node.id = seededNode(opts.Seed)

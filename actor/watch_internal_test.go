@@ -1,8 +1,11 @@
 package actor
 
 import (
+	"errors"
 	"slices"
 	"testing"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // LINK-4: those who are linked are told in the order in which their links were made.
@@ -16,5 +19,49 @@ func TestLinksAreToldInOrder(t *testing.T) {
 	}
 	if got := inOrderOfLinks(links); !slices.Equal(got, want) {
 		t.Fatal(got)
+	}
+}
+
+// LIFE-10: the last 4,096 ends are remembered, and nothing is kept of those before.
+func TestEndsAreForgotten(t *testing.T) {
+	const about = 16 // ends are told before they are counted: a few are under way at once
+	sys, err := NewSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	b := Routine(func(ctx *Context, in *Inbox[*wrapperspb.Int64Value]) error { return ctx.SetValue(ctx.Self()) })
+	refs := make([]AnyRef, 3*tombstones)
+	for i := range refs {
+		refs[i] = MustSpawn(sys, b).AnyRef
+		if v, err := refs[i].Wait(t.Context()); err != nil || v != refs[i] {
+			t.Fatal(v, err)
+		}
+		if i == tombstones-about {
+			if v, err := refs[0].Wait(t.Context()); err != nil || v != refs[0] {
+				t.Fatalf("with %d ended behind it: %v, %v", i, v, err)
+			}
+		}
+	}
+	if err := sys.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range refs {
+		v, err := r.Wait(t.Context())
+		switch known := i >= len(refs)-tombstones+about; {
+		case known && (err != nil || v != r):
+			t.Fatalf("number %d of %d: %v, %v", i, len(refs), v, err)
+		case i < len(refs)-tombstones-about && !errors.Is(err, ErrNoActor):
+			t.Fatalf("number %d of %d is remembered: %v, %v", i, len(refs), v, err)
+		}
+	}
+	held := 0
+	sys.table.each(func(a *cell) {
+		if a.tomb != nil && a.tomb != forgotten {
+			held++
+		}
+	})
+	if held > tombstones {
+		t.Errorf("%d tombs", held)
 	}
 }
