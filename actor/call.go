@@ -816,8 +816,8 @@ func (w *walk) step(to AnyRef, version uint64) (next *carrier, home bool) {
 		return nil, true
 	}
 	a := to.cell()
-	if a == nil {
-		return nil, false
+	if a == nil || a.ctl.Load()&(ctlStop|ctlKill|ctlInterrupt) != 0 {
+		return nil, false // it has ended, or its wait is about to end
 	}
 	ctx := a.ctx.Load()
 	if ctx == nil || ctx.Self() != to {

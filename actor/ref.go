@@ -65,6 +65,25 @@ func TypedRef[M proto.Message](r AnyRef) (Ref[M], bool) {
 	return Ref[M]{AnyRef: r}, ok
 }
 
+// Self is the calling actor's own address with its message type: what it hands to others who are to answer it, and Context.Self
+// does not know. M must be the type that the actor was spawned with: ErrWrongType otherwise, and for the child of a Scope, which
+// takes no messages. Any goroutine may ask; ErrEnded: the actor has ended. Cost: one uncontended lock.
+func Self[M proto.Message](ctx *Context) (Ref[M], error) {
+	if ctx == nil || ctx.sys == nil {
+		return Ref[M]{}, ErrNilContext
+	}
+	a, mu := ctx.Self().locked()
+	if a == nil {
+		return Ref[M]{}, ErrEnded
+	}
+	_, ok := a.beh.(interface{ takes(M) })
+	mu.Unlock()
+	if !ok {
+		return Ref[M]{}, fmt.Errorf("actor: %v: %w: it takes no %T", ctx.Self(), ErrWrongType, *new(M))
+	}
+	return Ref[M]{ctx.Self()}, nil
+}
+
 // cell returns the actor's cell if the actor is alive in this process, else nil.
 func (r AnyRef) cell() *cell {
 	if r.node == nil || r.node.sys == nil {

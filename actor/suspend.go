@@ -125,6 +125,14 @@ func (r AnyRef) Wait(ctx context.Context) (any, error) {
 		return d.result()
 	}
 	defer r.unwatch(m.key())
+	if w.c != nil {
+		// The edge may stay until this actor runs again: once r has ended it leads nowhere.
+		w.c.edge.set(w.ctx.Self(), r)
+		defer w.c.edge.clear()
+		if err := w.ctx.deadlock(w.c, r); err != nil {
+			return nil, err
+		}
+	}
 	if w.c == nil {
 		select {
 		case d := <-got:
