@@ -516,7 +516,9 @@ func TestMissingFunctions(t *testing.T) {
 		if _, why := outcome(t, a.AnyRef); why.Kind != actor.ReasonNormal {
 			t.Fatal(why)
 		}
-		sys.AtExit(0, nil)
+		if _, err := sys.AtExit(0, nil); err == nil {
+			t.Error("AtExit took nil")
+		}
 		defer sys.SubscribeDeadLetters(nil)()
 	})
 }
@@ -655,4 +657,61 @@ func TestImmenseLimits(t *testing.T) {
 			t.Errorf("capacity %d", m.Capacity)
 		}
 	}
+}
+
+// BAD-21: what is no System, nil or not made by NewSystem, answers with an error, or with nothing where there is none to give.
+func TestNoSystem(t *testing.T) {
+	for name, sys := range map[string]*actor.System{"nil": nil, "zero": new(actor.System)} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
+			errs := map[string]error{"Stop": sys.Stop(ctx), "Close": sys.Close(), "Join": sys.Join(ctx), "Quiesce": sys.Quiesce(ctx)}
+			_, errs["AtExit"] = sys.AtExit(0, func(context.Context) {})
+			for what, err := range errs {
+				if err == nil {
+					t.Errorf("%s: no error", what)
+				}
+			}
+			if _, ok := sys.Lookup("x"); ok || sys.Name() != "" || sys.NodeID() != 0 || sys.Trace() != nil || len(sys.DeadLetters()) > 0 {
+				t.Error("it has something")
+			}
+			if l := sys.Ledger(); l.Sent != 0 || !l.Balanced() {
+				t.Error(l)
+			}
+			sys.SubscribeDeadLetters(func(actor.DeadLetter) {})()
+		})
+	}
+}
+
+// BAD-22: what waits for all actors of a System is refused to one of them, whatever context it passes.
+func TestWaitingForItself(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		ctx := context.Background()
+		try := func() error {
+			for what, err := range map[string]error{"Stop": sys.Stop(ctx), "Close": sys.Close(), "Join": sys.Join(ctx), "Quiesce": sys.Quiesce(ctx)} {
+				if err == nil || !containsAll(err.Error(), what, "itself") {
+					return fmt.Errorf("%s: %w", what, err)
+				}
+			}
+			return nil
+		}
+		r := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			var blocked error
+			if err := errors.Join(try(), ctx.Sleep(0), ctx.Block(func() { blocked = try() }), blocked); err != nil {
+				return err
+			}
+			return ctx.SetValue("unharmed")
+		}))
+		if v, why := outcome(t, r.AnyRef); v != "unharmed" {
+			t.Fatal(why)
+		}
+		h := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error { return errors.Join(try(), ctx.Reply(m)) }))
+		for range 100 { // now and then on a worker's own stack
+			if _, err := actor.Call[*num](ctx, h, &num{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sys.Quiesce(patient(t)); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

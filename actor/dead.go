@@ -57,7 +57,7 @@ type subscription struct{ f func(DeadLetter) }
 // A panic in f is logged. runtime.Goexit in it, as of t.FailNow, ends that goroutine, an actor's with the actor, once everything
 // else is done that was to be done, and it ends the subscription. The returned function ends it too. A nil f subscribes nobody.
 func (sys *System) SubscribeDeadLetters(f func(DeadLetter)) (cancel func()) {
-	if f == nil {
+	if !sys.made() || f == nil {
 		return func() {}
 	}
 	d := &sys.dead
@@ -79,6 +79,9 @@ func (d *deadLetters) unsubscribe(sub *subscription) {
 // DeadLetters returns the last dead letters, oldest first: at most SystemOptions.DeadLetters of them. What it returns can be
 // sent again by hand.
 func (sys *System) DeadLetters() []DeadLetter {
+	if !sys.made() {
+		return nil
+	}
 	d := &sys.dead
 	d.mu.Lock()
 	defer d.mu.Unlock()

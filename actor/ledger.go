@@ -46,6 +46,9 @@ func (sys *System) count() tally {
 // Cost: linear in the number of actors ever alive at once.
 func (sys *System) Ledger() Ledger {
 	var l Ledger
+	if !sys.made() {
+		return l
+	}
 	for range 1000 {
 		before := sys.ex.moving.Load()
 		if l = sys.readLedger(); !l.Exact || sys.ex.moving.Load() == before {

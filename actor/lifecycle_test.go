@@ -316,7 +316,8 @@ func TestStopRunsHooks(t *testing.T) {
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
-				if err := sys.Stop(patient(t)); err != nil {
+				var failed *actor.PanicError
+				if err := sys.Stop(patient(t)); !errors.As(err, &failed) || failed.Value != "in a hook" {
 					t.Errorf("stop: %v", err)
 				}
 			})

@@ -322,10 +322,10 @@ func show(msg any) (text string) {
 // seed give the same trace, and the first difference is the step where they part. Nil without a seed.
 // Any goroutine may ask. Cost: every step is kept until the System is.
 func (sys *System) Trace() []Step {
-	sd := sys.ex.seeded
-	if sd == nil {
+	if !sys.made() || sys.ex.seeded == nil {
 		return nil
 	}
+	sd := sys.ex.seeded
 	sd.mu.Lock()
 	defer sd.mu.Unlock()
 	return slices.Clone(sd.trace)

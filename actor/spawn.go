@@ -293,6 +293,9 @@ func (ctx *Context) note(id uint64, target AnyRef) {
 
 // Lookup returns the living actor of that name. Cost: one map load without a lock.
 func (sys *System) Lookup(name string) (AnyRef, bool) {
+	if !sys.made() {
+		return AnyRef{}, false
+	}
 	r, ok := sys.names.Load(name)
 	if !ok || !r.Alive() {
 		return AnyRef{}, false

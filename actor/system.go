@@ -76,20 +76,19 @@ type System struct {
 	metrics    metrics
 
 	stopping atomic.Bool
+	shutting sync.Once
 	closed   atomic.Bool
 	living   atomic.Int64
 	users    atomic.Int64 // living, not daemon
 	lifeMu   sync.Mutex
 	changed  chan struct{} // closed and replaced when living or users reaches 0
-	hooksMu  sync.Mutex
-	hooks    []exitHook
-	hooksRan chan struct{} // made by the first Stop, closed when its hooks have run
+	hooks    exitHooks
 }
 
-type exitHook struct {
-	priority int
-	f        func(ctx context.Context)
-}
+var errNoSystem = errors.New("actor: no System: make one with NewSystem")
+
+// made reports whether NewSystem has made the System.
+func (sys *System) made() bool { return sys != nil && sys.ex != nil }
 
 // NewSystem starts a System. The error says which option is wrong.
 func NewSystem(o ...SystemOptions) (*System, error) {
@@ -125,10 +124,20 @@ func NewSystem(o ...SystemOptions) (*System, error) {
 }
 
 // Name is what SystemOptions called the System, or else its NodeID in hexadecimal.
-func (sys *System) Name() string { return sys.metrics.name }
+func (sys *System) Name() string {
+	if !sys.made() {
+		return ""
+	}
+	return sys.metrics.name
+}
 
 // NodeID is the random number of this incarnation of the System, as refs carry it. Under a seed it is drawn from that.
-func (sys *System) NodeID() uint64 { return sys.node.id }
+func (sys *System) NodeID() uint64 {
+	if !sys.made() {
+		return 0
+	}
+	return sys.node.id
+}
 
 func (sys *System) born(flags uint32) {
 	sys.living.Add(1)
@@ -169,22 +178,43 @@ func (sys *System) awaitZero(ctx context.Context, n *atomic.Int64) error {
 
 // Join waits until no actor is left but daemons. The System stays usable; ctx bounds the wait.
 func (sys *System) Join(ctx context.Context) error {
-	if ctx == nil {
-		return ErrNilContext
-	}
-	if c, ok := FromContext(ctx); ok && c.sys == sys {
-		return errors.New("actor: Join from an actor of the same System would wait for itself")
+	if err := sys.mayAwait(ctx, "Join"); err != nil {
+		return err
 	}
 	return sys.awaitZero(ctx, &sys.users)
 }
 
-// Quiesce waits until no actor runs, is runnable or is in Block or Offload. Timers and waits may be pending.
-func (sys *System) Quiesce(ctx context.Context) error {
-	if ctx == nil {
+// mayAwait tells why the caller cannot wait for the System's actors: it is one of them.
+func (sys *System) mayAwait(ctx context.Context, what string) error {
+	switch {
+	case !sys.made():
+		return errNoSystem
+	case isNil(ctx):
 		return ErrNilContext
 	}
-	if c, ok := FromContext(ctx); ok && c.sys == sys {
-		return errors.New("actor: Quiesce from an actor of the same System would wait for itself")
+	if c, ok := FromContext(ctx); ok && c.sys == sys || sys.runsHere() {
+		return fmt.Errorf("actor: %s from an actor of the same System would wait for itself: call it from a goroutine, or in Offload", what)
+	}
+	return nil
+}
+
+// runsHere reports whether the calling goroutine is that of one of the System's actors. Cost: linear in the number of actors
+// ever alive at once.
+func (sys *System) runsHere() bool {
+	g, found := getg(), false
+	sys.table.each(func(a *cell) {
+		if ctx := a.ctx.Load(); ctx != nil && !found {
+			c := ctx.car.Load()
+			found = c != nil && c.g == g && c.ctx == ctx
+		}
+	})
+	return found
+}
+
+// Quiesce waits until no actor runs, is runnable or is in Block or Offload. Timers and waits may be pending.
+func (sys *System) Quiesce(ctx context.Context) error {
+	if err := sys.mayAwait(ctx, "Quiesce"); err != nil {
+		return err
 	}
 	ex := sys.ex
 	ex.toBed()
@@ -210,15 +240,6 @@ func (sys *System) Quiesce(ctx context.Context) error {
 	}
 }
 
-// AtExit has f called by Stop while actors still run, higher priorities first, equal ones in the order they were added. f may
-// send, call and spawn; ctx ends when the grace does. A panic in f is logged.
-func (sys *System) AtExit(priority int, f func(ctx context.Context)) {
-	sys.hooksMu.Lock()
-	defer sys.hooksMu.Unlock()
-	sys.hooks = append(sys.hooks, exitHook{priority, f})
-	slices.SortStableFunc(sys.hooks, func(a, b exitHook) int { return cmp.Compare(b.priority, a.priority) })
-}
-
 // StopError says how many actors Stop could not end: code that neither waits nor returns cannot be killed.
 type StopError struct {
 	Left int // how many
@@ -232,15 +253,22 @@ func (e *StopError) Error() string {
 	return fmt.Sprintf("actor: %d actors did not end: their code neither waits nor returns", e.Left)
 }
 
+// lastMoment is what is given to those who should have been done already.
+const lastMoment = time.Second
+
 // Stop ends the System: it runs the exit hooks, asks every actor to stop, waits for the grace, kills who is left, and closes the
-// executor. The grace is ctx's deadline, or SystemOptions.Grace if it has none. It returns nil when all actors ended, however
-// they did, else *StopError; then the executor's goroutines stay with the code that holds them. A second Stop waits for the first.
+// executor. The grace is ctx's deadline, or SystemOptions.Grace if it has none. All that is over when Stop returns, also for one
+// that comes second: it waits for the first, as long as its own grace allows.
+//
+// It returns nil when all actors ended, however they did, and all hooks did what they had to. Else the error is or wraps a
+// *StopError, for actors that did not end, with which the executor's goroutines stay; or what was amiss with hooks: a *PanicError,
+// ErrGoexit, or ctx's error for one that did not return in time. From an actor of the System, and from a hook, it is refused.
 func (sys *System) Stop(ctx context.Context) error {
-	if ctx == nil {
-		return ErrNilContext
+	if err := sys.mayAwait(ctx, "Stop"); err != nil {
+		return err
 	}
-	if c, ok := FromContext(ctx); ok && c.sys == sys {
-		return errors.New("actor: Stop from an actor of the same System would wait for itself: call it from a goroutine")
+	if sys.hooks.calls(ctx, sys) {
+		return errors.New("actor: Stop from an exit hook would wait for itself: it is on its way")
 	}
 	grace := ctx
 	if _, bounded := ctx.Deadline(); !bounded {
@@ -248,44 +276,35 @@ func (sys *System) Stop(ctx context.Context) error {
 		grace, cancel = context.WithTimeout(ctx, sys.opts.Grace)
 		defer cancel()
 	}
-	sys.runHooks(grace)
+	hooked := sys.hooks.run(grace, sys)
 	sys.stopping.Store(true)
 	sys.askAll(func(r AnyRef) { r.Shutdown() })
-	if sys.awaitZero(grace, &sys.living) == nil {
+	err := sys.awaitZero(grace, &sys.living)
+	if err == nil {
 		sys.shut()
-		return nil
+	} else {
+		err = sys.kill()
 	}
-	return sys.Close()
-}
-
-// runHooks runs the exit hooks, or waits for another Stop that does.
-func (sys *System) runHooks(ctx context.Context) {
-	sys.hooksMu.Lock()
-	ran := sys.hooksRan
-	if ran != nil {
-		sys.hooksMu.Unlock()
-		select {
-		case <-ran:
-		case <-ctx.Done():
-		}
-		return
+	if hooked == nil {
+		return err
 	}
-	ran = make(chan struct{})
-	sys.hooksRan = ran
-	hooks := sys.hooks
-	sys.hooks = nil
-	sys.hooksMu.Unlock()
-	defer close(ran)
-	for _, h := range hooks {
-		sys.guard("exit hook", func() { h.f(ctx) })
-	}
+	return errors.Join(hooked, err)
 }
 
 // Close kills all actors, waits a moment for them to end (a second), and closes the executor: Stop without grace and hooks.
+// From an actor of the System it is refused.
 func (sys *System) Close() error {
+	if err := sys.mayAwait(context.Background(), "Close"); err != nil {
+		return err
+	}
+	sys.hooks.discard()
+	return sys.kill()
+}
+
+func (sys *System) kill() error {
 	sys.stopping.Store(true)
 	sys.askAll(func(r AnyRef) { r.Kill() })
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), lastMoment)
 	defer cancel()
 	if sys.awaitZero(ctx, &sys.living) != nil {
 		return &StopError{int(sys.living.Load())}
@@ -294,10 +313,12 @@ func (sys *System) Close() error {
 	return nil
 }
 
+// shut closes the executor. Whoever calls it finds that done.
 func (sys *System) shut() {
-	if !sys.closed.Swap(true) {
+	sys.shutting.Do(func() {
+		sys.closed.Store(true)
 		sys.ex.close()
-	}
+	})
 }
 
 // askAll calls f for every living actor without a parent: parents pass it on.
@@ -305,9 +326,10 @@ func (sys *System) askAll(f func(AnyRef)) {
 	sys.table.each(func(a *cell) {
 		mu := sys.locks.of(a.idx)
 		mu.Lock()
-		gen, parent := a.gen.Load(), a.parent
+		gen := a.gen.Load()
+		root := gen != 0 && a.parent == 0 // a cell that is being filled has no generation yet, and its family is not to be looked at
 		mu.Unlock()
-		if gen != 0 && parent == 0 {
+		if root {
 			f(AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)})
 		}
 	})
