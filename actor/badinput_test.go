@@ -70,7 +70,7 @@ func TestNilBehaviour(t *testing.T) {
 
 // BAD-3: options out of range are refused with a message that says which.
 func TestNegativeLimits(t *testing.T) {
-	for _, o := range []actor.SystemOptions{{Workers: -1}, {MaxSpare: -1}, {StuckAfter: -1}, {Grace: -1}} {
+	for _, o := range []actor.SystemOptions{{Workers: -1}, {MaxSpare: -1}, {StuckAfter: -1}, {Grace: -1}, {Workers: 4097}, {Workers: 1 << 40}, {MaxSpare: 1 << 40}} {
 		if _, err := actor.NewSystem(o); err == nil {
 			t.Errorf("a System with %+v was made", o)
 		}

@@ -202,6 +202,13 @@ func (s *slot) find() *cell {
 			return nil
 		}
 		woken = s.rose()
+		if ex.closing.Load() { // nobody is left, and to look at all other slots for work takes each of many workers long
+			ex.mu.Lock()
+			s.flush()
+			ex.leave(s)
+			ex.mu.Unlock()
+			return nil
+		}
 	}
 }
 
@@ -462,6 +469,10 @@ func (ex *executor) close() {
 	idle := slices.Clone(ex.idle)
 	ex.idle = nil
 	ex.nIdle.Store(0)
+	for _, ch := range ex.quiet {
+		close(ch)
+	}
+	ex.quiet = nil
 	if ex.reserved.state() == slotIdle {
 		idle = append(idle, ex.reserved)
 	}

@@ -750,11 +750,8 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	a.beh = nil
 	a.cold.Store(nil)
 	a.resume = nil
-	var monitors map[monitorKey]*monitor
-	var links map[AnyRef]link
 	down := Down{Ref: self, Reason: why}
 	if cold != nil {
-		monitors, links = cold.monitors, cold.links
 		down.Value = cold.value
 	}
 	parent := a.parent
@@ -771,11 +768,8 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 		sys.names.Delete(cold.name)
 	}
 	s.tally.ended[why.Kind]++
-	for _, m := range slices.SortedFunc(maps.Values(monitors), (*monitor).before) {
-		m.tell(s, down)
-	}
-	for _, other := range inOrderOfLinks(links) {
-		other.exitSignal(s, down)
+	if cold != nil {
+		cold.tell(s, down)
 	}
 	defer sys.ended(flags) // deferred, so that it is done whatever the Logger does, this one's and the parent's
 	if tomb {
@@ -786,10 +780,23 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	if parent != 0 {
 		defer sys.childEnded(s, parent, a)
 	}
-	if !why.Normal() && len(monitors) == 0 && len(links) == 0 {
+	if !why.Normal() && !cold.watched() {
 		sys.say(slog.LevelWarn, "actor ended", "actor", self.String(), "name", nameOf(cold), "reason", why.String())
 	}
 }
+
+// tell tells those who watch an actor, and those linked to it, of its end.
+func (c *cold) tell(s *slot, d Down) {
+	for _, m := range slices.SortedFunc(maps.Values(c.monitors), (*monitor).before) {
+		m.tell(s, d)
+	}
+	for _, other := range inOrderOfLinks(c.links) {
+		other.exitSignal(s, d)
+	}
+}
+
+// watched reports whether anybody was told.
+func (c *cold) watched() bool { return c != nil && len(c.monitors)+len(c.links) > 0 }
 
 func inOrderOfLinks(links map[AnyRef]link) []AnyRef {
 	return slices.SortedFunc(maps.Keys(links), func(a, b AnyRef) int { return cmp.Compare(links[a].id, links[b].id) })

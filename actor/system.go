@@ -23,9 +23,10 @@ type SystemOptions struct {
 	// Name tells the System from others in the same program: its metrics carry it as the label "system". Empty means the
 	// NodeID in hexadecimal.
 	Name string
-	// Workers is how many actors run at once. 0 means GOMAXPROCS.
+	// Workers is how many actors run at once. 0 means GOMAXPROCS; more than 4,096 are refused.
 	Workers int
-	// MaxSpare bounds the extra slots that the watchdog may start for behaviours that hold theirs. 0 means 256.
+	// MaxSpare bounds the extra slots that the watchdog may start for behaviours that hold theirs. 0 means 256; more than 65,536
+	// are refused.
 	MaxSpare int
 	// StuckAfter is how long a behaviour may hold its slot before the watchdog starts a spare one. 0 means 20 ms.
 	StuckAfter time.Duration
@@ -40,9 +41,18 @@ type SystemOptions struct {
 	Seed uint64
 }
 
+// What SystemOptions may ask for at most: each worker is a goroutine and a slot that all others look at.
+const (
+	maxWorkers = 4096
+	maxSpare   = 1 << 16
+)
+
 func (o SystemOptions) withDefaults() (SystemOptions, error) {
 	if o.Workers < 0 || o.MaxSpare < 0 || o.StuckAfter < 0 || o.Grace < 0 {
 		return o, fmt.Errorf("actor: system options must not be negative: workers %d, spare slots %d, stuck after %v, grace %v", o.Workers, o.MaxSpare, o.StuckAfter, o.Grace)
+	}
+	if o.Workers > maxWorkers || o.MaxSpare > maxSpare {
+		return o, fmt.Errorf("actor: system options: %d workers and %d spare slots: the most are %d and %d", o.Workers, o.MaxSpare, maxWorkers, maxSpare)
 	}
 	if !utf8.ValidString(o.Name) {
 		return o, fmt.Errorf("actor: the system's name %q is not valid UTF-8, which its metrics need", o.Name)

@@ -90,8 +90,12 @@ func (s *service) spawn() error {
 	if err != nil {
 		return err
 	}
-	s.sys.AtExit(10, s.drain)
-	s.sys.AtExit(0, s.sum)
+	if _, err := s.sys.AtExit(10, s.drain); err != nil {
+		return err
+	}
+	if _, err := s.sys.AtExit(0, s.sum); err != nil {
+		return err
+	}
 	return s.spawnReporter()
 }
 
