@@ -51,7 +51,7 @@ const (
 	ctlTurn = ctlStop | ctlKill | ctlSwap // what an idle handler wakes for
 )
 
-// Flags of a cell, fixed at spawn but for the last one.
+// Flags of a cell, fixed at spawn but for the first one, which the actor itself may change, and the last one.
 const (
 	flagDaemon uint32 = 1 << iota
 	flagSystem

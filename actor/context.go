@@ -100,9 +100,13 @@ func (ctx *Context) System() *System {
 	return ctx.sys
 }
 
-// Parent is the actor that spawned this one, or the zero ref for one that was spawned from outside.
+// Parent is the actor that spawned this one, or the zero ref for one that was spawned from outside. Any goroutine may ask.
 func (ctx *Context) Parent() AnyRef {
-	if ctx.none() || ctx.ended.Load() || ctx.cell.parent == 0 {
+	if ctx.none() {
+		return AnyRef{}
+	}
+	defer ctx.sys.lock(ctx.cell).Unlock()
+	if ctx.cell.gen.Load() != ctx.gen || ctx.cell.parent == 0 || ctx.ended.Load() {
 		return AnyRef{}
 	}
 	return AnyRef{ctx.sys.node, ctx.cell.parent}

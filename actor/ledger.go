@@ -1,8 +1,13 @@
 package actor
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+)
 
-// Ledger accounts for every message that was ever accepted by a mailbox, and for replies. Each ends in exactly one class.
+// Ledger accounts for every message that was ever accepted by a mailbox, and for replies. Each ends in exactly one class. What the
+// System itself puts into a mailbox counts like any other: the Downs of monitors and links, what a Timer sends, a Drain. Such a
+// message is handled also when it finds its actor ended, or has become pointless; only what a Timer sends can be a dead letter.
 type Ledger struct {
 	Sent     uint64                // accepted
 	Handled  uint64                // a behaviour has dealt with it; for a reply: its caller got it
@@ -51,7 +56,12 @@ func (sys *System) Ledger() Ledger {
 	}
 	for range 1000 {
 		before := sys.ex.moving.Load()
-		if l = sys.readLedger(); !l.Exact || sys.ex.moving.Load() == before {
+		l = sys.readLedger()
+		after := sys.ex.moving.Load()
+		switch {
+		case !l.Exact && (uint32(before) != 0 || uint32(after) != 0):
+			runtime.Gosched() // a goroutine is in the middle of a send, which takes a moment only
+		case !l.Exact || after == before:
 			return l
 		}
 	}

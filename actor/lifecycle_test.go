@@ -290,6 +290,100 @@ func TestJoinAndDaemons(t *testing.T) {
 	})
 }
 
+// SYS-12: an actor may become a daemon and a usual actor again, and its children are what their own options say.
+func TestSetDaemon(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		wantJoin := func(what string, over bool) {
+			t.Helper()
+			ctx, cancel := context.WithCancel(context.Background())
+			if !over {
+				cancel()
+			}
+			defer cancel()
+			if err := sys.Join(ctx); (err == nil) != over {
+				t.Fatalf("%s: join: %v", what, err)
+			}
+		}
+		var child actor.Ref[*num]
+		a := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+			if m.Value < 2 {
+				for range 2 { // twice is once
+					if err := ctx.SetDaemon(m.Value == 1); err != nil {
+						return err
+					}
+				}
+			} else {
+				child = actor.MustSpawn(ctx, idler())
+			}
+			return ctx.Reply(m)
+		}))
+		do := func(v int64) {
+			t.Helper()
+			if _, err := actor.Call[*num](context.Background(), a, &num{Value: v}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantJoin("at first", false)
+		do(1)
+		wantJoin("as a daemon", true)
+		do(2)
+		wantJoin("with a child", false)
+		child.Stop()
+		outcome(t, child.AnyRef)
+		wantJoin("when the child has ended", true)
+		do(0)
+		wantJoin("as a usual actor", false)
+		joined := make(chan error, 1)
+		go func() { joined <- sys.Join(context.Background()) }()
+		do(1)
+		wantErr(t, "a Join under way", await(t, joined), nil)
+		a.Stop()
+		outcome(t, a.AnyRef)
+		wantJoin("at last", true)
+
+		system := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			if ctx.SetDaemon(false) == nil {
+				return errors.New("it may")
+			}
+			elsewhere := make(chan error, 1)
+			go func() { elsewhere <- ctx.SetDaemon(true) }()
+			var err error
+			_ = ctx.Block(func() { err = <-elsewhere })
+			if !errors.Is(err, actor.ErrForeignGoroutine) {
+				return err
+			}
+			return ctx.SetDaemon(true)
+		}), actor.Options{System: true})
+		wantKind(t, system.AnyRef, actor.ReasonNormal)
+	})
+}
+
+// BAD-23: Parent may be asked for from any goroutine, also while the actor ends.
+func TestParentFromElsewhere(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		var all sync.WaitGroup
+		p := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error {
+			self := ctx.Self()
+			_, err := actor.Spawn(ctx, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+				all.Go(func() {
+					for range 1000 {
+						if r := ctx.Parent(); !r.IsZero() && r != self {
+							t.Errorf("the parent is %v and not %v", r, self)
+						}
+					}
+				})
+				return nil
+			}))
+			return err
+		}))
+		for i := range int64(20) {
+			tell(t, p, i)
+		}
+		settle(t, sys)
+		all.Wait()
+	})
+}
+
 // SYS-2: Stop runs the exit hooks by priority while actors still run, then ends all; a second Stop finds all ended.
 func TestStopRunsHooks(t *testing.T) {
 	eachProcs(t, func(t *testing.T, _ *actor.System) {

@@ -23,7 +23,7 @@ var errNoSpawner = errors.New("actor: spawn from nil: pass a *System made by New
 type Options struct {
 	// Name finds the actor with System.Lookup. Empty means none. A name is unique among the living.
 	Name string
-	// Daemon actors do not keep System.Join waiting.
+	// Daemon actors do not keep System.Join waiting. Context.SetDaemon changes it.
 	Daemon bool
 	// System actors run on a reserved slot, which user load never delays. They must be brief.
 	System bool

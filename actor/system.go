@@ -162,11 +162,41 @@ func (sys *System) ended(flags uint32) {
 		last = sys.users.Add(-1) == 0
 	}
 	if sys.living.Add(-1) == 0 || last {
-		sys.lifeMu.Lock()
-		close(sys.changed)
-		sys.changed = make(chan struct{})
-		sys.lifeMu.Unlock()
+		sys.tellChanged()
 	}
+}
+
+// tellChanged has those look who wait for the number of actors.
+func (sys *System) tellChanged() {
+	sys.lifeMu.Lock()
+	close(sys.changed)
+	sys.changed = make(chan struct{})
+	sys.lifeMu.Unlock()
+}
+
+// SetDaemon makes the calling actor a daemon, which System.Join does not wait for, or a usual actor again; Options.Daemon says
+// what it is at first. It stays so if its guardian restarts it. A child is what its own Options say, whatever its parent is;
+// but the child of a Scope is a daemon if the Scope's actor is one when the child starts.
+// Errors: ErrForeignGoroutine, ErrEnded, ErrInBlock; one for an actor with Options.System, which is a daemon always.
+func (ctx *Context) SetDaemon(daemon bool) error {
+	if ctx.here() == nil {
+		return ctx.own()
+	}
+	sys, a := ctx.sys, ctx.cell
+	switch flags := a.flags.Load(); {
+	case daemon == (flags&flagDaemon != 0):
+	case daemon:
+		a.flags.Or(flagDaemon)
+		if sys.users.Add(-1) == 0 {
+			sys.tellChanged()
+		}
+	case flags&flagSystem != 0:
+		return errors.New("actor: an actor with Options.System is a daemon always")
+	default:
+		a.flags.And(^flagDaemon)
+		sys.users.Add(1)
+	}
+	return nil
 }
 
 // awaitZero waits until n is 0.
