@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -33,11 +34,16 @@ func (r DeadReason) String() string {
 }
 
 // DeadLetter is a message that nobody handled.
+//
+// It does not know its sender: an envelope has no room for that, and to make some would cost every message.
 type DeadLetter struct {
 	To      AnyRef        // whom it was meant for; zero for a late reply
+	Name    string        // To's; "" if it has none, or had ended before
 	Message proto.Message // nil for what never became one
+	Call    bool          // it was a call, which has failed, and no Send
 	Reason  DeadReason    // why
 	Err     error         // the panic or error that it caused, if any
+	Time    time.Time     // when it became a dead letter
 }
 
 // deadLetters is a bounded memory of the last dead letters and those who watch them.
@@ -105,7 +111,7 @@ func (sys *System) deadLetter(s *slot, to AnyRef, env envelope, why DeadReason, 
 		env.call.fail(s, env.seq(), sys.callError(to, why, cause))
 	}
 	m, _ := env.msg.(proto.Message)
-	sys.dead.add(sys, DeadLetter{to, m, why, cause})
+	sys.dead.add(sys, DeadLetter{To: to, Name: to.name(), Message: m, Call: env.call != nil, Reason: why, Err: cause, Time: time.Now()})
 }
 
 // callError is what the caller of a dead-lettered call gets.

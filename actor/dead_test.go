@@ -1,10 +1,12 @@
 package actor_test
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -189,6 +191,35 @@ func TestGoexitInASubscriberOfASender(t *testing.T) {
 			await(t, done)
 			cancel()
 			settled(t, sys)
+		}
+	})
+}
+
+// LOST-5: a dead letter says when it died, what its receiver was called, and whether it was a call.
+func TestDeadLetterTellsMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := newSystem(t)
+		a := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Sleep(time.Hour) }), actor.Options{Name: "clerk"})
+		start := time.Now()
+		tell(t, a, 0, 1)
+		synctest.Wait()
+		called := make(chan error, 1)
+		go func() {
+			_, err := actor.Call[*num](context.Background(), a, &num{Value: 2})
+			called <- err
+		}()
+		time.Sleep(time.Minute)
+		a.Stop()
+		wantErr(t, "call", <-called, actor.ErrStopped)
+		outcome(t, a.AnyRef)
+		letters := sys.DeadLetters()
+		if len(letters) != 2 {
+			t.Fatal(letters)
+		}
+		for i, l := range letters {
+			if l.Name != "clerk" || l.Call != (i == 1) || !l.Time.Equal(start.Add(time.Minute)) {
+				t.Errorf("%+v", l)
+			}
 		}
 	})
 }

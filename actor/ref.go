@@ -25,6 +25,10 @@ type AnyRef struct {
 
 // Ref is the address of an actor that takes messages of type M. Everything that AnyRef offers, it offers too; only Send,
 // Deliver and Call insist on M.
+//
+// Spawn makes one, Self, and TypedRef, which looks at the actor. A literal, Ref[M]{AnyRef: r}, looks at nothing; if the actor does
+// not take M, what is sent by such a ref ends as it would by r itself: a dead letter with DeadWrongType, or a Call that fails with
+// ErrWrongType.
 type Ref[M proto.Message] struct {
 	AnyRef
 }
@@ -94,6 +98,42 @@ func (r AnyRef) cell() *cell {
 		return nil
 	}
 	return a
+}
+
+// name is the actor's, "" if it has none or has ended.
+func (r AnyRef) name() string {
+	a := r.cell()
+	if a == nil {
+		return ""
+	}
+	cold := a.cold.Load()
+	if a.gen.Load() != uint32(r.id>>32) {
+		return "" // it may be the next one's
+	}
+	return nameOf(cold)
+}
+
+// Queued is how many messages wait in the actor's mailbox: not the one in hand, nor what it has stashed or passed over in Select.
+// A bounded or ordered mailbox knows the number, for whoever asks. An unbounded one counts nothing, since every send would pay
+// for it: there known is false, unless the actor is idle, and the number 0, or asks for itself (ctx.Self().Queued()), which counts
+// what is there. It may be another by the time you look; known is false too for an actor that has ended.
+// Cost: one lock; for an actor with an unbounded mailbox that asks for itself, linear in the number.
+func (r AnyRef) Queued() (n int, known bool) {
+	a := r.cell()
+	if a == nil {
+		return 0, false
+	}
+	if a.flags.Load()&flagQueue != 0 {
+		cold := a.cold.Load()
+		if cold == nil || cold.queue == nil || !r.Alive() {
+			return 0, false
+		}
+		return cold.queue.Len(), true
+	}
+	if ctx := a.ctx.Load(); ctx != nil && ctx.here() != nil {
+		return a.box.Len(), true
+	}
+	return 0, a.box.Resting() && r.Alive()
 }
 
 // Alive reports whether the actor has not ended yet. It may have by the time you look.
