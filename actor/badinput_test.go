@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -713,5 +714,24 @@ func TestWaitingForItself(t *testing.T) {
 		if err := sys.Quiesce(patient(t)); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// BAD-10: that holds under a seed as well, where Block runs its function in place.
+func TestWaitInsideBlockUnderASeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := newSystem(t, actor.SystemOptions{Seed: 7})
+		sink := actor.MustSpawn(sys, idler())
+		a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+			var slept, sent error
+			if err := ctx.Block(func() { slept, sent = ctx.Sleep(time.Second), sink.Send(ctx, &num{}) }); err != nil {
+				return err
+			}
+			if !errors.Is(slept, actor.ErrInBlock) || sent != nil {
+				return fmt.Errorf("in Block: sleep %w, send %w", slept, sent)
+			}
+			return ctx.Sleep(time.Second)
+		}))
+		wantKind(t, a.AnyRef, actor.ReasonNormal)
 	})
 }

@@ -223,3 +223,23 @@ func TestDeadLetterTellsMore(t *testing.T) {
 		}
 	})
 }
+
+// LOST-1: subscribers are called in the order in which they subscribed, so that a seed rules what they do.
+func TestSubscribersAreCalledInOrder(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		var order collector[int64]
+		for i := range int64(20) {
+			cancel := sys.SubscribeDeadLetters(func(actor.DeadLetter) { order.add(i) })
+			if i%3 == 1 {
+				cancel()
+			}
+		}
+		a := actor.MustSpawn(sys, actor.Handler(func(*actor.Context, *num) error { return errPoke }))
+		tell(t, a, 1)
+		outcome(t, a.AnyRef)
+		want := slices.DeleteFunc(upTo(0, 20), func(i int64) bool { return i%3 == 1 })
+		if got := order.all(); !slices.Equal(got, want) {
+			t.Errorf("called %v, want %v", got, want)
+		}
+	})
+}
