@@ -135,7 +135,7 @@ func (h *exitHooks) runOne(ctx, bound context.Context, k *exitHook) error {
 		select {
 		case err = <-done:
 		default:
-			err = bound.Err()
+			err = fmt.Errorf("not back in time: %w", bound.Err())
 		}
 	}
 	h.inner.Store(0)
