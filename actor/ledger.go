@@ -59,7 +59,7 @@ func (sys *System) Ledger() Ledger {
 		l = sys.readLedger()
 		after := sys.ex.moving.Load()
 		switch {
-		case !l.Exact && (uint32(before) != 0 || uint32(after) != 0):
+		case uint32(before) != 0 || uint32(after) != 0:
 			runtime.Gosched() // a goroutine is in the middle of a send, which takes a moment only
 		case !l.Exact || after == before:
 			return l
