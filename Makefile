@@ -40,13 +40,13 @@ schemas: ## buf lint and format, and whether the generated code is what the sche
 	go run $(BUF) format --diff --exit-code
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	go run $(BUF) generate --output "$$fresh"; \
-	files=$$(cd "$$fresh" && find proto -name '*.go'); \
+	files=$$(cd "$$fresh" && find . -name '*.go'); \
 	for file in $$files; do \
 		cmp "$$fresh/$$file" "$$file" || { echo "generated code is stale, run make generate"; exit 1; }; \
 	done
 
-breaking: ## whether the schemas break what AGAINST (default: branch main) promised
-	go run $(BUF) breaking --against '$(AGAINST)'
+breaking: ## whether the schemas below proto break what AGAINST (default: branch main) promised
+	go run $(BUF) breaking proto --against '$(AGAINST)'
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s)
 	@for package in $$(go list ./...); do \

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/greenroom-go/greenroom/actor"
-	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 // refusedError says what is wrong with a document. It is the sender's to mend.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 // TestFolderWithFifo has a named pipe beside a file: opening it would wait for a writer, so it is passed over, aloud.

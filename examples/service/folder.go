@@ -12,7 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 // openFolder returns where the folder really is, or why it cannot be read.

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/greenroom-go/greenroom/actor"
-	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 const (

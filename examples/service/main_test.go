@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 // asProgram makes this test binary the program itself.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
-	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 // reporter is the state of the actor that prints progress.

@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	pb "github.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1"
+	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 // maxWordBytes bounds a word. A longer run of letters is counted by its first maxWordBytes bytes.

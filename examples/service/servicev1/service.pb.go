@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: greenroom/examples/service/v1/service.proto
+// source: service/servicev1/service.proto
 
 // The messages of the word-count service in examples/service.
 //
@@ -41,7 +41,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[0]
+	mi := &file_service_servicev1_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -53,7 +53,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[0]
+	mi := &file_service_servicev1_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -66,7 +66,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{0}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Document) GetName() string {
@@ -94,7 +94,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[1]
+	mi := &file_service_servicev1_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -106,7 +106,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[1]
+	mi := &file_service_servicev1_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -119,7 +119,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{1}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *File) GetPath() string {
@@ -145,7 +145,7 @@ type IngestMessage struct {
 
 func (x *IngestMessage) Reset() {
 	*x = IngestMessage{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[2]
+	mi := &file_service_servicev1_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +157,7 @@ func (x *IngestMessage) String() string {
 func (*IngestMessage) ProtoMessage() {}
 
 func (x *IngestMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[2]
+	mi := &file_service_servicev1_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +170,7 @@ func (x *IngestMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestMessage.ProtoReflect.Descriptor instead.
 func (*IngestMessage) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{2}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *IngestMessage) GetSource() isIngestMessage_Source {
@@ -229,7 +229,7 @@ type IngestReply struct {
 
 func (x *IngestReply) Reset() {
 	*x = IngestReply{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[3]
+	mi := &file_service_servicev1_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +241,7 @@ func (x *IngestReply) String() string {
 func (*IngestReply) ProtoMessage() {}
 
 func (x *IngestReply) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[3]
+	mi := &file_service_servicev1_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +254,7 @@ func (x *IngestReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IngestReply.ProtoReflect.Descriptor instead.
 func (*IngestReply) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{3}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *IngestReply) GetWords() uint64 {
@@ -284,7 +284,7 @@ type WordCount struct {
 
 func (x *WordCount) Reset() {
 	*x = WordCount{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[4]
+	mi := &file_service_servicev1_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +296,7 @@ func (x *WordCount) String() string {
 func (*WordCount) ProtoMessage() {}
 
 func (x *WordCount) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[4]
+	mi := &file_service_servicev1_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +309,7 @@ func (x *WordCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordCount.ProtoReflect.Descriptor instead.
 func (*WordCount) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{4}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WordCount) GetWord() string {
@@ -340,7 +340,7 @@ type Add struct {
 
 func (x *Add) Reset() {
 	*x = Add{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[5]
+	mi := &file_service_servicev1_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +352,7 @@ func (x *Add) String() string {
 func (*Add) ProtoMessage() {}
 
 func (x *Add) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[5]
+	mi := &file_service_servicev1_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +365,7 @@ func (x *Add) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Add.ProtoReflect.Descriptor instead.
 func (*Add) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{5}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Add) GetCounts() []*WordCount {
@@ -393,7 +393,7 @@ type TopRequest struct {
 
 func (x *TopRequest) Reset() {
 	*x = TopRequest{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[6]
+	mi := &file_service_servicev1_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +405,7 @@ func (x *TopRequest) String() string {
 func (*TopRequest) ProtoMessage() {}
 
 func (x *TopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[6]
+	mi := &file_service_servicev1_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +418,7 @@ func (x *TopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
 func (*TopRequest) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{6}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TopRequest) GetN() uint32 {
@@ -445,7 +445,7 @@ type TopReply struct {
 
 func (x *TopReply) Reset() {
 	*x = TopReply{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[7]
+	mi := &file_service_servicev1_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +457,7 @@ func (x *TopReply) String() string {
 func (*TopReply) ProtoMessage() {}
 
 func (x *TopReply) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[7]
+	mi := &file_service_servicev1_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +470,7 @@ func (x *TopReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopReply.ProtoReflect.Descriptor instead.
 func (*TopReply) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{7}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TopReply) GetWords() []*WordCount {
@@ -517,7 +517,7 @@ type ShardMessage struct {
 
 func (x *ShardMessage) Reset() {
 	*x = ShardMessage{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[8]
+	mi := &file_service_servicev1_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +529,7 @@ func (x *ShardMessage) String() string {
 func (*ShardMessage) ProtoMessage() {}
 
 func (x *ShardMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[8]
+	mi := &file_service_servicev1_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +542,7 @@ func (x *ShardMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardMessage.ProtoReflect.Descriptor instead.
 func (*ShardMessage) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{8}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ShardMessage) GetCommand() isShardMessage_Command {
@@ -601,7 +601,7 @@ type PartEnded struct {
 
 func (x *PartEnded) Reset() {
 	*x = PartEnded{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[9]
+	mi := &file_service_servicev1_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +613,7 @@ func (x *PartEnded) String() string {
 func (*PartEnded) ProtoMessage() {}
 
 func (x *PartEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[9]
+	mi := &file_service_servicev1_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +626,7 @@ func (x *PartEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartEnded.ProtoReflect.Descriptor instead.
 func (*PartEnded) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{9}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PartEnded) GetPart() string {
@@ -652,7 +652,7 @@ type Tick struct {
 
 func (x *Tick) Reset() {
 	*x = Tick{}
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[10]
+	mi := &file_service_servicev1_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +664,7 @@ func (x *Tick) String() string {
 func (*Tick) ProtoMessage() {}
 
 func (x *Tick) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_examples_service_v1_service_proto_msgTypes[10]
+	mi := &file_service_servicev1_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,14 +677,14 @@ func (x *Tick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tick.ProtoReflect.Descriptor instead.
 func (*Tick) Descriptor() ([]byte, []int) {
-	return file_greenroom_examples_service_v1_service_proto_rawDescGZIP(), []int{10}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{10}
 }
 
-var File_greenroom_examples_service_v1_service_proto protoreflect.FileDescriptor
+var File_service_servicev1_service_proto protoreflect.FileDescriptor
 
-const file_greenroom_examples_service_v1_service_proto_rawDesc = "" +
+const file_service_servicev1_service_proto_rawDesc = "" +
 	"\n" +
-	"+greenroom/examples/service/v1/service.proto\x12\x1dgreenroom.examples.service.v1\"2\n" +
+	"\x1fservice/servicev1/service.proto\x12\x1dgreenroom.examples.service.v1\"2\n" +
 	"\bDocument\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\x1a\n" +
@@ -719,22 +719,22 @@ const file_greenroom_examples_service_v1_service_proto_rawDesc = "" +
 	"\tPartEnded\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\tR\x04part\x12\x18\n" +
 	"\afailure\x18\x02 \x01(\tR\afailure\"\x06\n" +
-	"\x04TickBQZOgithub.com/greenroom-go/greenroom/proto/greenroom/examples/service/v1;servicev1b\x06proto3"
+	"\x04TickBHZFgithub.com/greenroom-go/greenroom/examples/service/servicev1;servicev1b\x06proto3"
 
 var (
-	file_greenroom_examples_service_v1_service_proto_rawDescOnce sync.Once
-	file_greenroom_examples_service_v1_service_proto_rawDescData []byte
+	file_service_servicev1_service_proto_rawDescOnce sync.Once
+	file_service_servicev1_service_proto_rawDescData []byte
 )
 
-func file_greenroom_examples_service_v1_service_proto_rawDescGZIP() []byte {
-	file_greenroom_examples_service_v1_service_proto_rawDescOnce.Do(func() {
-		file_greenroom_examples_service_v1_service_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_greenroom_examples_service_v1_service_proto_rawDesc), len(file_greenroom_examples_service_v1_service_proto_rawDesc)))
+func file_service_servicev1_service_proto_rawDescGZIP() []byte {
+	file_service_servicev1_service_proto_rawDescOnce.Do(func() {
+		file_service_servicev1_service_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_service_servicev1_service_proto_rawDesc), len(file_service_servicev1_service_proto_rawDesc)))
 	})
-	return file_greenroom_examples_service_v1_service_proto_rawDescData
+	return file_service_servicev1_service_proto_rawDescData
 }
 
-var file_greenroom_examples_service_v1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
-var file_greenroom_examples_service_v1_service_proto_goTypes = []any{
+var file_service_servicev1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_service_servicev1_service_proto_goTypes = []any{
 	(*Document)(nil),      // 0: greenroom.examples.service.v1.Document
 	(*File)(nil),          // 1: greenroom.examples.service.v1.File
 	(*IngestMessage)(nil), // 2: greenroom.examples.service.v1.IngestMessage
@@ -747,7 +747,7 @@ var file_greenroom_examples_service_v1_service_proto_goTypes = []any{
 	(*PartEnded)(nil),     // 9: greenroom.examples.service.v1.PartEnded
 	(*Tick)(nil),          // 10: greenroom.examples.service.v1.Tick
 }
-var file_greenroom_examples_service_v1_service_proto_depIdxs = []int32{
+var file_service_servicev1_service_proto_depIdxs = []int32{
 	0, // 0: greenroom.examples.service.v1.IngestMessage.document:type_name -> greenroom.examples.service.v1.Document
 	1, // 1: greenroom.examples.service.v1.IngestMessage.file:type_name -> greenroom.examples.service.v1.File
 	4, // 2: greenroom.examples.service.v1.Add.counts:type_name -> greenroom.examples.service.v1.WordCount
@@ -761,16 +761,16 @@ var file_greenroom_examples_service_v1_service_proto_depIdxs = []int32{
 	0, // [0:6] is the sub-list for field type_name
 }
 
-func init() { file_greenroom_examples_service_v1_service_proto_init() }
-func file_greenroom_examples_service_v1_service_proto_init() {
-	if File_greenroom_examples_service_v1_service_proto != nil {
+func init() { file_service_servicev1_service_proto_init() }
+func file_service_servicev1_service_proto_init() {
+	if File_service_servicev1_service_proto != nil {
 		return
 	}
-	file_greenroom_examples_service_v1_service_proto_msgTypes[2].OneofWrappers = []any{
+	file_service_servicev1_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*IngestMessage_Document)(nil),
 		(*IngestMessage_File)(nil),
 	}
-	file_greenroom_examples_service_v1_service_proto_msgTypes[8].OneofWrappers = []any{
+	file_service_servicev1_service_proto_msgTypes[8].OneofWrappers = []any{
 		(*ShardMessage_Add)(nil),
 		(*ShardMessage_Top)(nil),
 	}
@@ -778,17 +778,17 @@ func file_greenroom_examples_service_v1_service_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_greenroom_examples_service_v1_service_proto_rawDesc), len(file_greenroom_examples_service_v1_service_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_service_servicev1_service_proto_rawDesc), len(file_service_servicev1_service_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_greenroom_examples_service_v1_service_proto_goTypes,
-		DependencyIndexes: file_greenroom_examples_service_v1_service_proto_depIdxs,
-		MessageInfos:      file_greenroom_examples_service_v1_service_proto_msgTypes,
+		GoTypes:           file_service_servicev1_service_proto_goTypes,
+		DependencyIndexes: file_service_servicev1_service_proto_depIdxs,
+		MessageInfos:      file_service_servicev1_service_proto_msgTypes,
 	}.Build()
-	File_greenroom_examples_service_v1_service_proto = out.File
-	file_greenroom_examples_service_v1_service_proto_goTypes = nil
-	file_greenroom_examples_service_v1_service_proto_depIdxs = nil
+	File_service_servicev1_service_proto = out.File
+	file_service_servicev1_service_proto_goTypes = nil
+	file_service_servicev1_service_proto_depIdxs = nil
 }
