@@ -69,6 +69,7 @@ func TestEveryBench(t *testing.T) {
 		"pingpong ns", "pingpong/fresh ns", "pingpong-routine ns", "pingpong-routine/fresh ns", "pairs ns", "pairs/fresh ns",
 		"count ns", "count/fresh ns", "fanin ns", "fanin/fresh ns", "ring ns", "ring/fresh ns",
 		"call ns", "call/fresh ns", "call-inside ns", "call-inside/fresh ns",
+		"service-call ns", "service-call/fresh ns", "service-call-inside ns", "service-call-inside/fresh ns",
 		"timers/p50 us", "timers/p99 us", "timers/cost ns", "block ns", "blocked M/s",
 		"neighbour/timer-p99 us", "neighbour/echo-p99 us",
 		"scaling/procs x", "scaling/idle-million ns", "scaling/active-million ns",

@@ -73,6 +73,16 @@ func suite() harness.Suite {
 			Greenroom: callInside, Floors: floors("a channel, with a reply channel in the request", callChan),
 		},
 		{
+			Name: "service-call", What: "the typed method of a generated ref, call after call, from a goroutine", Fresh: true,
+			N: 1_000_000, ShortN: 200_000, Rows: one("ns", harness.Lower, ratio(1/1.1, 0)),
+			Greenroom: serviceCall(spawnService), Floors: plainCall(serviceCall(spawnPlain)),
+		},
+		{
+			Name: "service-call-inside", What: "the typed method of a generated ref, call after call, from an actor", Fresh: true,
+			N: 1_000_000, ShortN: 200_000, Rows: one("ns", harness.Lower, ratio(1/1.1, 0)),
+			Greenroom: serviceCallInside(spawnService), Floors: plainCall(serviceCallInside(spawnPlain)),
+		},
+		{
 			Name: "timers", What: "routines that sleep 3 times: how late they wake, processor time per sleep",
 			N: 200_000, ShortN: 20_000,
 			Rows: []harness.Row{
@@ -185,4 +195,9 @@ func ratio(least, aim float64) harness.Reach { return harness.Reach{Ratio: least
 // floors is the floor that most benches have: goroutines and channels.
 func floors(what string, run harness.Func) []harness.Floor {
 	return []harness.Floor{{Name: "chan", What: what, Run: run}}
+}
+
+// plainCall is the floor of what generated code adds to a call.
+func plainCall(run harness.Func) []harness.Floor {
+	return []harness.Floor{{Name: "call", What: "actor.Call to a handler that does the same", Run: run}}
 }
