@@ -200,36 +200,51 @@ func protos(t *testing.T, kind string) []string {
 // TestGeneratedCodeIsGo vets what is generated for the good schemas, together with what protoc-gen-go generates.
 func TestGeneratedCodeIsGo(t *testing.T) {
 	all := schemas(t)
-	plugin := filepath.Join(t.TempDir(), "protoc-gen-go")
-	command(t, nil, "go", "build", "-o", plugin, "google.golang.org/protobuf/cmd/protoc-gen-go")
+	plugin := messagesPlugin(t)
 	packages := map[string][]string{}
 	dir := t.TempDir()
-	for i, name := range protos(t, "good") {
-		req := request(all, name)
-		resp, err := Generate(req)
-		if err != nil || resp.Error != nil {
-			t.Fatal(err, resp.GetError())
-		}
-		data, err := proto.Marshal(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		messages := &pluginpb.CodeGeneratorResponse{}
-		if err := proto.Unmarshal(command(t, data, plugin), messages); err != nil {
-			t.Fatal(err)
-		}
-		pkg := req.ProtoFile[len(req.ProtoFile)-1].GetOptions().GetGoPackage()
-		for j, file := range append(messages.File, resp.File...) {
-			out := filepath.Join(dir, hex.EncodeToString([]byte(pkg)), fmt.Sprintf("f%d_%d.go", i, j))
-			write(t, out, file.GetContent())
-			packages[pkg] = append(packages[pkg], out)
-		}
+	for _, name := range protos(t, "good") {
+		pkg, _, _ := strings.Cut(strings.TrimSuffix(name, ".proto"), "_")
+		packages[pkg] = append(packages[pkg], goFiles(t, all, name, plugin, filepath.Join(dir, pkg))...)
 	}
 	for pkg, files := range packages {
 		if out, err := exec.CommandContext(t.Context(), "go", append([]string{"vet"}, files...)...).CombinedOutput(); err != nil {
 			t.Errorf("go vet: %s: %v\n%s", pkg, err, out)
 		}
 	}
+}
+
+// messagesPlugin builds protoc-gen-go as go.mod has it.
+func messagesPlugin(t *testing.T) string {
+	t.Helper()
+	plugin := filepath.Join(t.TempDir(), "protoc-gen-go")
+	command(t, nil, "go", "build", "-o", plugin, "google.golang.org/protobuf/cmd/protoc-gen-go")
+	return plugin
+}
+
+// goFiles writes the code of one schema into dir, that of its messages and that of its services, and lists the files.
+func goFiles(t *testing.T, all []*descriptorpb.FileDescriptorProto, name, plugin, dir string) []string {
+	t.Helper()
+	req := request(all, name)
+	services, err := Generate(req)
+	if err != nil || services.Error != nil {
+		t.Fatal(err, services.GetError())
+	}
+	data, err := proto.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := &pluginpb.CodeGeneratorResponse{}
+	if err := proto.Unmarshal(command(t, data, plugin), messages); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, file := range append(messages.File, services.File...) {
+		out := filepath.Join(dir, file.GetName())
+		write(t, out, file.GetContent())
+		files = append(files, out)
+	}
+	return files
 }
 
 func command(t *testing.T, stdin []byte, name string, args ...string) []byte {
