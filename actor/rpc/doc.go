@@ -7,6 +7,7 @@
 //	ClientStream.Send, CloseAndReceive, Cancel
 //	BidiStream.Send, CloseSend, Receive, All
 //	Factory.Spawn                                  the function that makes the implementation
+//	Migrate                                        the function that makes a new one of an old one
 //
 //	generated code calls                           for
 //	Behave, Answer, Unexpected                     the behaviour of a service

@@ -245,6 +245,37 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// RPC-27: a swap with Migrate has a new implementation go on where the old one was, and keeps the old one if it fails.
+func TestMigrate(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		ref := spawnCounter(t, sys, nil)
+		swap := func(f func(old pb.CounterServer) (pb.CounterServer, error)) error {
+			return actor.Swap(patient(t), ref.Ref, pb.CounterBehaviour(newCounter(nil, nil)), actor.SwapOptions{Migrate: rpc.Migrate(f)})
+		}
+		total := func(want int64) {
+			t.Helper()
+			if resp, err := ref.Add(patient(t), &pb.AddRequest{Delta: 5}); err != nil || resp.Total != want {
+				t.Errorf("total %v, %v, want %d", resp, err, want)
+			}
+		}
+		total(5)
+		if err := swap(func(pb.CounterServer) (pb.CounterServer, error) { return nil, nil }); err == nil {
+			t.Error("nothing was taken for an implementation")
+		}
+		wantErr(t, "a swap that fails", swap(func(pb.CounterServer) (pb.CounterServer, error) { return nil, errOdd }), errOdd)
+		total(10)
+		err := swap(func(old pb.CounterServer) (pb.CounterServer, error) {
+			was, ok := old.(*counter)
+			if !ok {
+				return nil, errOdd
+			}
+			return odd{was, func(*actor.Context) (*pb.AddResponse, error) { return &pb.AddResponse{Total: -was.total}, nil }}, nil
+		})
+		wantErr(t, "a swap", err, nil)
+		total(-10)
+	})
+}
+
 // RPC-8: a ref is typed by the service: what the schema does not name is refused at compile time, and by an untyped ref at its
 // turn; only an actor of the service is one.
 func TestWrongType(t *testing.T) {

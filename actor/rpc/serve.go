@@ -18,12 +18,23 @@ func Behave[S any, M proto.Message](start func(ctx *actor.Context) (S, error), h
 		return actor.Behaviour[M]{}
 	}
 	return actor.StatefulFrom(func(ctx *actor.Context) (*S, error) {
-		s, err := start(ctx)
-		if err == nil && any(s) == nil {
-			err = errors.New("rpc: the function that makes the service's implementation returned nil")
-		}
-		return &s, err
+		return made(start(ctx))
 	}, func(ctx *actor.Context, s *S, m M) error { return handle(ctx, *s, m) })
+}
+
+// made is an implementation that is there.
+func made[S any](s S, err error) (*S, error) {
+	if err == nil && any(s) == nil {
+		err = errors.New("rpc: the function that makes the service's implementation returned nil")
+	}
+	return &s, err
+}
+
+// Migrate makes an actor.SwapOptions.Migrate of a function that makes the new implementation of the old one, for
+// actor.Swap(ctx, ref.Ref, pb.CounterBehaviour(start), ...). The implementation is an actor's state, so a swap without it keeps
+// the old one.
+func Migrate[S any](f func(old S) (S, error)) func(old any) (any, error) {
+	return actor.Migrate(func(old *S) (*S, error) { return made(f(*old)) })
 }
 
 // Answer answers the call in hand with what a method returned: the response, or the error. A method may have answered
