@@ -11,7 +11,7 @@ import (
 // it has from there.
 var reserved = map[string]bool{
 	"Alive": true, "Any": true, "AnyRef": true, "Deliver": true, "Drain": true, "ID": true, "Interrupt": true, "IsZero": true,
-	"Kill": true, "Node": true, "Ref": true, "Resume": true, "Send": true, "Shutdown": true, "Stop": true, "String": true, "Wait": true,
+	"Kill": true, "Node": true, "Proto": true, "Queued": true, "Ref": true, "Resume": true, "Send": true, "Shutdown": true, "Stop": true, "String": true, "Wait": true,
 }
 
 // base is what the Go names of a service are made of: its name without the word Service at the end.
