@@ -712,10 +712,11 @@ func (c *carrier) waitsFor(from AnyRef) (AnyRef, uint64) {
 
 // deadlock looks for a cycle through the edge from this actor to r, which is published already.
 func (ctx *Context) deadlock(c *carrier, r AnyRef) error {
-	if r != ctx.Self() && r.waitsForNobody(ctx.Self()) {
+	self := ctx.Self()
+	if a := r.cell(); r != self && (a == nil || a.restful() || a.waitsForNobody(r, self)) {
 		return nil
 	}
-	return deadlock(ctx.Self(), c)
+	return deadlock(self, c)
 }
 
 // deadlock looks for a cycle through the call's edge to r, which is published already: is its caller to wait for itself?
@@ -724,18 +725,17 @@ func (c *call) deadlock(r AnyRef) error {
 		return nil // a goroutine's
 	}
 	caller := AnyRef{c.sys.node, c.from.Load()}
-	if r != caller && r.waitsForNobody(caller) {
+	if a := r.cell(); r != caller && (a == nil || a.restful() || a.waitsForNobody(r, caller)) {
 		return nil
 	}
 	return deadlock(caller, c.car)
 }
 
-// waitsForNobody is true in the usual cases: the actor is idle, or runs. self is for whom it is asked.
-func (r AnyRef) waitsForNobody(self AnyRef) bool {
-	a := r.cell()
-	if a == nil || a.flags.Load()&flagQueue == 0 && a.box.Resting() {
-		return true
-	}
+// restful is the usual case: the callee is idle, and waits for nobody in the middle of a message.
+func (a *cell) restful() bool { return a.flags.Load()&flagQueue == 0 && a.box.Resting() }
+
+// waitsForNobody is the usual case otherwise: the actor r, in cell a, runs. self is for whom it is asked.
+func (a *cell) waitsForNobody(r, self AnyRef) bool {
 	ctx := a.ctx.Load()
 	if ctx == nil {
 		return true
