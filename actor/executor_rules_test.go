@@ -619,28 +619,16 @@ func TestSchedulingAllocs(t *testing.T) {
 
 // An actor that has had its time goes behind those that wait in the shared queue: what is in a slot's ring does not keep them out.
 func TestBusyActorsGoBehindTheSharedQueue(t *testing.T) {
-	st := newStage(t)
-	nop := Handler(func(*Context, *number) error { return nil })
-	waiting, busy := st.spawn(t, nop).cell(), st.spawn(t, nop).cell()
-	other := st.sys.ex.shared.popOne() // the System's own worker takes what it finds: hold it up
-	if other != nil {
-		t.Fatal("something waits already")
+	ex := &executor{workers: 1} // nobody works here
+	s := ex.newSlot(0, false)
+	waiting, busy := new(cell), new(cell)
+	ex.shared.push(waiting)
+	s.pushBack(busy)
+	if first, second := ex.shared.popOne(), ex.shared.popOne(); first != waiting || second != busy {
+		t.Error("who has had its time does not come behind who waits")
 	}
-	q := &st.sys.ex.shared
-	q.mu.Lock()
-	q.list.push(waiting)
-	q.n.Store(1)
-	q.mu.Unlock()
-	st.s.pushBack(busy)
-	q.mu.Lock()
-	first, second := q.list.pop(), q.list.pop()
-	q.n.Store(0)
-	q.mu.Unlock()
-	if first != waiting || second != busy {
-		t.Errorf("the shared queue holds %v and %v", first, second)
-	}
-	st.s.pushBack(busy)
-	if q.n.Load() != 0 || st.s.popRing() != busy {
+	s.pushBack(busy)
+	if ex.shared.n.Load() != 0 || s.popRing() != busy {
 		t.Error("with nobody waiting it stays on its slot")
 	}
 }

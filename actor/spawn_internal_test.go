@@ -124,6 +124,9 @@ func TestRefusedSpawnLeavesNothing(t *testing.T) {
 	if _, err := parent.Wait(context.Background()); err != nil {
 		t.Error(err)
 	}
+	if err := sys.Join(context.Background()); err != nil { // who waits is told a moment before the count goes down
+		t.Error(err)
+	}
 	if n := sys.living.Load(); n != 0 {
 		t.Errorf("%d live", n)
 	}

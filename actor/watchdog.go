@@ -170,15 +170,14 @@ func (d *watchdog) runningSlot(s *slot, st uint64, now time.Duration, waiting bo
 			d.ex.wakeOne()
 		}
 	}
-	if age > d.after && s.status.CompareAndSwap(st, st|slotStuck) {
-		d.trip(s, age)
+	if age > d.after {
+		d.trip(s, st, age)
 	}
 }
 
 // trip counts s as stuck and starts a spare slot in its place.
-func (d *watchdog) trip(s *slot, age time.Duration) {
-	d.trips.Add(1)
-	stuck, started := d.startSpare(s)
+func (d *watchdog) trip(s *slot, st uint64, age time.Duration) {
+	stuck, started := d.startSpare(s, st)
 	switch {
 	case started:
 		d.ex.sys.say(slog.LevelDebug, "a behaviour holds its slot", "slot_for", age, "spare", true)
@@ -188,10 +187,15 @@ func (d *watchdog) trip(s *slot, age time.Duration) {
 	}
 }
 
-func (d *watchdog) startSpare(s *slot) (stuck int, started bool) {
+// startSpare marks the slot as stuck and counts it in one step: who recovers takes the same lock.
+func (d *watchdog) startSpare(s *slot, st uint64) (stuck int, started bool) {
 	ex := d.ex
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
+	if !s.status.CompareAndSwap(st, st|slotStuck) {
+		return 0, false
+	}
+	d.trips.Add(1)
 	if s == ex.reserved || ex.closing.Load() {
 		return 0, false
 	}
