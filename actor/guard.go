@@ -112,10 +112,12 @@ const (
 // limbo is where an actor is between the end of an incarnation, or a failure, and its guardian's decision. Nobody runs it; its mailbox
 // is busy.
 type limbo struct {
-	reason  Reason
-	failed  bool // nothing is released yet: it may be resumed
+	event   ChildEvent // what the guardian is told
 	verdict verdict
 }
+
+// failed reports that nothing is released yet: the actor may be resumed.
+func (l *limbo) failed() bool { return l.event.Kind == ChildFailed }
 
 // childMsg is a ChildEvent on its way through the guardian's mailbox.
 type childMsg struct {
@@ -153,9 +155,11 @@ func (sys *System) hold(s *slot, a *cell, why Reason, failed bool) {
 	self := AnyRef{sys.node, uint64(a.gen.Load())<<32 | uint64(a.idx)}
 	cold := a.coldOf()
 	event := ChildEvent{Ref: self, Kind: ChildFailed, Reason: why, Value: cold.value, Incarnation: cold.restarts + 1}
-	cold.limbo = &limbo{reason: why, failed: failed}
 	if !failed {
 		event.Kind = ChildEnded
+	}
+	cold.limbo = &limbo{event: event}
+	if !failed {
 		cold.endIncarnation()
 		a.ctx.Store(nil)
 		a.resume = nil
@@ -248,27 +252,33 @@ func (c *carrier) carryOut(a *cell) bool {
 		return true
 	case h.verdict == verdictResume:
 		return true
-	case h.failed:
+	case h.failed():
 		ctx := a.ctx.Load()
 		ctx.car.Store(c)
 		c.ctx = ctx
-		c.endWith(h.reason)
+		c.endWith(h.event.Reason)
 		c.stage = stageBegun
-		c.finishIncarnation(ctx, h.reason)
+		c.finishIncarnation(ctx, h.event.Reason)
 		return false
 	}
 	c.stage = stageLast
-	c.bury(a, h.reason)
+	c.endHeld(a, h.event)
 	c.stage = stageNone
 	return false
 }
 
-// bury ends an actor for good whose last incarnation has ended before.
-func (c *carrier) bury(a *cell, why Reason) {
+// endHeld ends an actor for good whose incarnation has ended and which nobody else can run: it was in limbo, and the caller took it
+// from there.
+func (c *carrier) endHeld(a *cell, e ChildEvent) {
 	sys := c.slot.ex.sys
-	self := AnyRef{sys.node, uint64(a.gen.Load())<<32 | uint64(a.idx)}
-	defer sys.finalize(c.slot, a, why) // whatever subscribers do
-	c.closeMailbox(a, self, &ExitError{self, why})
+	if e.Value != nil {
+		mu := sys.locks.of(a.idx)
+		mu.Lock()
+		a.cold.Load().value = e.Value // its last words
+		mu.Unlock()
+	}
+	defer sys.finalize(c.slot, a, e.Reason) // whatever subscribers do
+	c.closeMailbox(a, e.Ref, &ExitError{e.Ref, e.Reason})
 }
 
 // over is the second stage of an incarnation's end: the actor's final one, unless it has a guardian.
@@ -361,29 +371,83 @@ func (ctx *Context) ResumeChild(ref AnyRef) error {
 }
 
 // EndChild ends the incarnation of a guarded child of which ChildFailed has told: ChildEnded follows. Of one of which ChildEnded has
-// told it ends the actor: what is in its mailbox becomes dead letters, then its monitors, links and those who Wait are told.
+// told it ends the actor before it returns: what is in its mailbox becomes dead letters, its name is free, then its monitors, links and
+// those who Wait are told.
 func (ctx *Context) EndChild(ref AnyRef) error {
 	a, err := ctx.child(ref)
 	if err != nil {
 		return err
 	}
-	if !ctx.sys.decide(ctx.here().slot, a, ref.id, verdictEnd) {
+	c := ctx.here()
+	mu := ctx.sys.locks.of(a.idx)
+	mu.Lock()
+	cold := a.cold.Load()
+	if a.gen.Load() == uint32(ref.id>>32) && cold != nil && cold.limbo != nil && cold.limbo.verdict == undecided && !cold.limbo.failed() {
+		event := cold.limbo.event
+		cold.limbo = nil
+		mu.Unlock()
+		c.endHeld(a, event)
+		return nil
+	}
+	mu.Unlock()
+	if !ctx.sys.decide(c.slot, a, ref.id, verdictEnd) {
 		return ErrNotHeld
 	}
 	return nil
 }
 
-// ChildHeld reports whether a guarded child of this actor waits for a decision that has not been made.
-func (ctx *Context) ChildHeld(ref AnyRef) bool {
+// StopChild is Shutdown, or Kill, for a guarded child of this actor, and for its present incarnation only: one that is held is left as
+// it is, and ErrHeld returned, where those would be for the next incarnation.
+func (ctx *Context) StopChild(ref AnyRef, kill bool) error {
+	if _, err := ctx.child(ref); err != nil {
+		return err
+	}
+	bit, why := ctlStop, Reason{Kind: ReasonShutdown}
+	if kill {
+		bit, why = ctlKill, Reason{Kind: ReasonKilled, Err: ErrKilled}
+	}
+	if !ref.askStopUnless(ctx.here().slot, bit, why, func(a *cell) bool {
+		cold := a.cold.Load()
+		return cold != nil && cold.limbo != nil && cold.limbo.verdict == undecided
+	}) {
+		return ErrHeld
+	}
+	return nil
+}
+
+// ErrHeld answers StopChild for a child that is held.
+var ErrHeld = errors.New("actor: the child is held: it waits for a decision")
+
+// ChildHeld returns what a guarded child of this actor is held for while that has not been decided, else nil. Errors: ErrNotGuardian,
+// ErrStopped, and those of a foreign goroutine.
+func (ctx *Context) ChildHeld(ref AnyRef) (*ChildEvent, error) {
 	a, err := ctx.child(ref)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	mu := ctx.sys.locks.of(a.idx)
 	mu.Lock()
 	defer mu.Unlock()
 	cold := a.cold.Load()
-	return cold != nil && cold.limbo != nil && cold.limbo.verdict == undecided
+	if cold == nil || cold.limbo == nil || cold.limbo.verdict != undecided {
+		return nil, nil
+	}
+	e := cold.limbo.event
+	return &e, nil
+}
+
+// Current reports whether the calling goroutine runs r's behaviour just now, so that a wait for r would be one for itself.
+func (r AnyRef) Current() bool {
+	a := r.cell()
+	if a == nil {
+		return false
+	}
+	ctx := a.ctx.Load()
+	if ctx == nil || ctx.id() != r.id {
+		return false
+	}
+	err := ctx.own()
+	return err == nil || err == ErrInBlock
 }
 
 type limboState uint8
@@ -402,7 +466,7 @@ func (sys *System) limboOf(a *cell) limboState {
 	switch {
 	case cold == nil || cold.limbo == nil:
 		return noLimbo
-	case cold.limbo.failed:
+	case cold.limbo.failed():
 		return limboFailed
 	}
 	return limboEnded

@@ -524,3 +524,105 @@ func TestRestartsUnderFire(t *testing.T) {
 		}
 	})
 }
+
+// GUARD-9: EndChild of a child whose incarnation has ended ends it before it returns: its name is free, and it leaves its value.
+func TestEndChildEndsAtOnce(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		guardian(t, sys, func(g *guarding) error {
+			for range 100 {
+				ref := g.spawn(actor.Handler(func(ctx *actor.Context, m *num) error {
+					ctx.Stop()
+					return ctx.SetValue(m.Value)
+				}), actor.Options{Name: "the child"})
+				for n := range int64(3) {
+					if err := ref.Send(g.ctx, &num{Value: n + 1}); err != nil {
+						return err
+					}
+				}
+				e := g.next(actor.ChildEnded)
+				if held, err := g.ctx.ChildHeld(ref.AnyRef); err != nil || held == nil || held.Kind != e.Kind || held.Incarnation != 1 {
+					t.Errorf("held for %+v, %v", held, err)
+				}
+				if err := g.ctx.EndChild(ref.AnyRef); err != nil {
+					return err
+				}
+				if _, found := sys.Lookup("the child"); found || ref.Alive() {
+					t.Error("it is there after EndChild")
+				}
+				if v, err := ref.Wait(g.ctx); err != nil || v != int64(1) {
+					t.Errorf("it left %v, %v", v, err)
+				}
+				if _, err := g.ctx.ChildHeld(ref.AnyRef); !errors.Is(err, actor.ErrStopped) {
+					t.Errorf("held after its end: %v", err)
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// GUARD-10: StopChild concerns the present incarnation only; one that is held, by a failure or its end, is left as it is. One that has
+// been restarted and does not run yet is stopped.
+func TestStopChild(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		guardian(t, sys, func(g *guarding) error {
+			ref := g.spawn(actor.Stateful(touchy), actor.Options{Resumable: true})
+			if err := ref.Send(g.ctx, &num{Value: -2}); err != nil {
+				return err
+			}
+			g.next(actor.ChildFailed)
+			for range 2 {
+				if err := g.ctx.StopChild(ref.AnyRef, true); !errors.Is(err, actor.ErrHeld) {
+					t.Errorf("stop of one that is held: %v", err)
+				}
+				if held, err := g.ctx.ChildHeld(ref.AnyRef); err != nil || held == nil {
+					t.Errorf("held: %v, %v", held, err)
+				} else if held.Kind == actor.ChildFailed {
+					if err := g.ctx.EndChild(ref.AnyRef); err != nil {
+						return err
+					}
+					g.next(actor.ChildEnded)
+				}
+			}
+			g.restart(ref.AnyRef)
+			if sum := sumOf(t, ref, 5); sum != 5 {
+				t.Errorf("after the restart: %d", sum)
+			}
+			for _, want := range []actor.ReasonKind{actor.ReasonShutdown, actor.ReasonKilled} {
+				if err := g.ctx.StopChild(ref.AnyRef, want == actor.ReasonKilled); err != nil {
+					return err
+				}
+				if e := g.next(actor.ChildEnded); e.Reason.Kind != want {
+					t.Errorf("it ended with %v, want %v", e.Reason, want)
+				}
+				g.restart(ref.AnyRef)
+			}
+			if err := g.ctx.StopChild(g.ctx.Self(), false); !errors.Is(err, actor.ErrNotGuardian) {
+				t.Errorf("stop of a stranger: %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+// GUARD-11: Current tells whether the caller runs in the actor's own turn.
+func TestCurrent(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		guardian(t, sys, func(g *guarding) error {
+			self := g.ctx.Self()
+			inBlock := false
+			if err := g.ctx.Block(func() { inBlock = self.Current() }); err != nil {
+				return err
+			}
+			elsewhere := true
+			if err := g.ctx.Offload(g.ctx, func() error { elsewhere = self.Current(); return nil }); err != nil {
+				return err
+			}
+			other := g.spawn(actor.Stateful(touchy))
+			if !self.Current() || !inBlock || elsewhere || other.Current() || (actor.AnyRef{}).Current() {
+				t.Errorf("self %v, in Block %v, in Offload %v, another %v", self.Current(), inBlock, elsewhere, other.Current())
+			}
+			return nil
+		})
+	})
+}

@@ -427,10 +427,17 @@ func (ctx *Context) takeInterrupt() error {
 }
 
 // askStop records a request to end and wakes the actor for it. The first reason counts; a kill overrides it.
-func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
+func (r AnyRef) askStop(s *slot, bit uint32, why Reason) { r.askStopUnless(s, bit, why, nil) }
+
+// askStopUnless is askStop for an actor of which unless, under its lock, does not say no; it reports whether it did not.
+func (r AnyRef) askStopUnless(s *slot, bit uint32, why Reason, unless func(*cell) bool) bool {
 	a, mu := r.locked()
 	if a == nil {
-		return
+		return true
+	}
+	if unless != nil && unless(a) {
+		mu.Unlock()
+		return false
 	}
 	asked := a.noteStop(bit, why)
 	mu.Unlock()
@@ -440,6 +447,7 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) {
 	case bit == ctlKill:
 		r.node.sys.stopChildren(s, a, r.id, true)
 	}
+	return true
 }
 
 // noteStop records a request to end; false if the actor only waits for its children to end. The caller holds the cell's lock.

@@ -81,6 +81,21 @@ func Swap[M proto.Message](ctx context.Context, r Ref[M], b Behaviour[M], o ...S
 	return swap(ctx, r.AnyRef, b.b, opts)
 }
 
+// BehaviourOf returns the behaviour that an actor has now: what Swap puts back to undo another Swap. false: the actor has ended.
+func BehaviourOf[M proto.Message](r Ref[M]) (Behaviour[M], bool) {
+	a := r.cell()
+	if a == nil {
+		return Behaviour[M]{}, false
+	}
+	mu := r.node.sys.locks.of(a.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	if a.gen.Load() != uint32(r.id>>32) || a.beh == nil {
+		return Behaviour[M]{}, false
+	}
+	return Behaviour[M]{a.beh}, true
+}
+
 // swapRequest is a swap on its way to the actor. It is guarded by the cell's lock until it is taken.
 type swapRequest struct {
 	b    behaviour
@@ -139,7 +154,7 @@ func (sys *System) offer(a *cell, r AnyRef, req *swapRequest) error {
 		mu.Unlock()
 		return fmt.Errorf("actor: swap %v: %w", r, err)
 	}
-	if cold.limbo != nil && !cold.limbo.failed {
+	if cold.limbo != nil && !cold.limbo.failed() {
 		a.beh = req.b
 		mu.Unlock()
 		req.end(nil)

@@ -305,3 +305,30 @@ func TestSwapUnderFire(t *testing.T) {
 		}
 	})
 }
+
+// SWAP-7: BehaviourOf is what a swap is undone with.
+func TestBehaviourOf(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		answer := func(v int64) actor.Behaviour[*num] {
+			return actor.Handler(func(ctx *actor.Context, _ *num) error { return ctx.Reply(&num{Value: v}) })
+		}
+		ref := actor.MustSpawn(sys, answer(1))
+		old, ok := actor.BehaviourOf(ref)
+		if !ok {
+			t.Fatal("no behaviour")
+		}
+		for want, b := range map[int64]actor.Behaviour[*num]{2: answer(2), 1: old} {
+			if err := actor.Swap(patient(t), ref, b); err != nil {
+				t.Fatal(err)
+			}
+			if got := sumOf(t, ref, 0); got != want {
+				t.Errorf("it answers %d, want %d", got, want)
+			}
+		}
+		ref.Stop()
+		wantKind(t, ref.AnyRef, actor.ReasonNormal)
+		if _, ok := actor.BehaviourOf(ref); ok {
+			t.Error("a dead actor has a behaviour")
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"math"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -31,17 +32,20 @@ func (s *super) addDynamic(start Starter) (actor.AnyRef, error) {
 	if k.guarded() == nil {
 		return actor.AnyRef{}, ErrNotInPlace
 	}
-	s.live++
-	if err := s.start(k); err != nil {
-		if k.ref.IsZero() {
-			s.live--
+	if start != nil {
+		if err := c.check(s.spec, nil); err != nil {
+			return actor.AnyRef{}, err
 		}
-		s.release(k)
-		return actor.AnyRef{}, &StartError{c.ID, err}
+	}
+	s.live++
+	if err := s.open(k); err != nil {
+		if k.incarnation == 0 {
+			s.live-- // it never was
+		}
+		return actor.AnyRef{}, err
 	}
 	ref := k.ref
 	s.forgetful(k)
-	s.tell(Event{Kind: Started, Child: c.ID, Ref: ref})
 	return ref, nil
 }
 
@@ -50,13 +54,7 @@ func (s *super) stopDynamic() {
 	left := 0
 	limit := s.template(nil).shutdown()
 	for _, ref := range s.ctx.Children() {
-		switch {
-		case s.ctx.EndChild(ref) == nil: // in limbo; what failed there is told of once more, and is then one of those that left
-		case limit == KillAtOnce:
-			ref.Kill()
-			left++
-		default:
-			ref.Shutdown()
+		if s.endDynamic(ref, limit == KillAtOnce) {
 			left++
 		}
 	}
@@ -69,18 +67,34 @@ func (s *super) stopDynamic() {
 	bounded, done := s.ctx.Cleanup(limit)
 	defer done()
 	for left > 0 {
-		m, err := s.in.Receive(bounded)
+		m, err := s.receive(bounded, nil)
 		if err != nil {
 			for _, ref := range s.ctx.Children() {
 				ref.Kill() // this actor's end waits for them
 			}
 			return
 		}
-		if _, ok := m.(*request); ok {
+		switch m := m.(type) {
+		case *request:
 			_ = s.ctx.Fail(actor.ErrStopped)
+		case *childEvent:
+			if m.Kind != actor.ChildStarted && s.heldFor(m.ChildEvent) && s.ctx.EndChild(m.Ref) == nil && m.Kind == actor.ChildEnded {
+				left--
+				s.tell(Event{Kind: Stopped, Child: s.template(nil).ID, Ref: m.Ref, Reason: m.Reason})
+			}
 		}
-		if e, ok := m.(*childEvent); ok && e.Kind != actor.ChildStarted && s.ctx.EndChild(e.Ref) == nil && e.Kind == actor.ChildEnded {
-			left--
+	}
+}
+
+// endDynamic has one child come to its end; it reports whether ChildEnded will tell.
+func (s *super) endDynamic(ref actor.AnyRef, kill bool) bool {
+	for {
+		err := s.ctx.StopChild(ref, kill)
+		if err == nil || !errors.Is(err, actor.ErrHeld) {
+			return err == nil
+		}
+		if held, err := s.ctx.ChildHeld(ref); err == nil && held != nil {
+			return s.ctx.EndChild(ref) == nil && held.Kind == actor.ChildFailed
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,24 +46,32 @@ type Event struct {
 func (s *super) tell(e Event) {
 	switch e.Kind {
 	case Restarting:
-		if s.log.Enabled(s.ctx, slog.LevelWarn) { // a child that crashes again and again should not wait for texts that nobody reads
-			s.log.Warn("child restarts", "child", e.Child, "actor", e.Ref.String(), "reason", e.Reason.String(), "delay", e.Delay)
-		}
+		s.say(slog.LevelWarn, "child restarts", e)
 	case StartFailed:
-		s.log.Warn("child does not start", "child", e.Child, "reason", e.Reason.String())
+		s.say(slog.LevelWarn, "child does not start", e)
 	case Escalated:
-		s.log.Error("supervisor gives up", "child", e.Child, "err", e.Err)
+		s.say(slog.LevelError, "supervisor gives up", e)
 	}
 	if s.spec.Observe == nil {
 		return
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.log.Error("panic in Observe", "panic", fmt.Sprint(v))
+			s.ctx.Log().Error("panic in Observe", "panic", fmt.Sprint(v))
 		}
 	}()
 	e.Supervisor = s.ctx.Self()
 	s.spec.Observe(e)
+}
+
+// say logs an event, where somebody listens.
+func (s *super) say(level slog.Level, what string, e Event) {
+	if s.log == nil {
+		s.log = s.ctx.Log()
+	}
+	if s.log.Enabled(context.Background(), level) {
+		s.log.Log(context.Background(), level, what, "child", e.Child, "ref", e.Ref.String(), "reason", e.Reason.String(), "delay", e.Delay, "err", e.Err)
+	}
 }
 
 // RestartLimitError is why a supervisor ended whose children failed more often than its intensity allows.
@@ -135,4 +144,8 @@ var (
 	ErrDynamic = errors.New("supervisor: children of a dynamic supervisor are started by Spawn and named by their refs, others by Add and by their IDs")
 	// ErrNotInPlace answers Spawn with a Starter other than Actor, Func and Tree.
 	ErrNotInPlace = errors.New("supervisor: a dynamic supervisor takes what Actor, Func and Tree return")
+	// ErrInTurn answers what is asked of a supervisor by its own code: Observe, Decide, a StartFunc. It would wait for itself.
+	ErrInTurn = errors.New("supervisor: called from the supervisor's own turn, in Observe, Decide or a StartFunc: it would wait for itself")
+	// ErrRollingOut answers RollOut while another one of the same supervisor is under way.
+	ErrRollingOut = errors.New("supervisor: another roll-out of this supervisor is under way")
 )

@@ -5,150 +5,176 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/greenroom-go/greenroom/actor"
+	"github.com/greenroom-go/greenroom/actor/actortest"
 	"github.com/greenroom-go/greenroom/supervisor"
 )
 
-type num = wrapperspb.Int64Value
-
-// The ways in which a child comes to an end, as messages to it.
-const (
-	endNormal = -1 - iota
-	endShutdown
-	endError
-	endPanic
-	endGoexit
-	endKilled
+type (
+	text = wrapperspb.StringValue
+	num  = wrapperspb.Int64Value
 )
 
-var ends = map[int64]string{endNormal: "normal", endShutdown: "shutdown", endError: "error", endPanic: "panic", endGoexit: "goexit", endKilled: "killed"}
+var errBroken = errors.New("broken")
 
-// abnormal reports whether a transient child is restarted after that end.
-func abnormal(end int64) bool { return end != endNormal && end != endShutdown }
+// exits are the ways in which a worker ends, as workers are told, but for the last two, which come from outside.
+var exits = []string{"normal", "shutdown", "error", "panic", "goexit", "killed", "stopped"}
 
-// worker answers with how many messages this incarnation has handled, and comes to an end as it is told.
-func worker(ctx *actor.Context, handled *int64, m *num) error {
-	switch m.Value {
-	case endNormal:
+// obey does what a worker is told.
+func obey(ctx *actor.Context, what string) error {
+	switch what {
+	case "normal":
 		ctx.Stop()
-		return nil
-	case endShutdown:
+	case "shutdown":
 		ctx.Self().Shutdown()
-		return nil
-	case endError:
-		return errors.New("an error")
-	case endPanic:
-		panic("a panic")
-	case endGoexit:
+	case "error":
+		return errBroken
+	case "panic":
+		panic("boom")
+	case "goexit":
 		runtime.Goexit()
-	case endKilled:
-		ctx.Self().Kill()
-		return ctx.Sleep(time.Hour)
 	}
-	*handled++
-	_ = ctx.Reply(&num{Value: *handled})
 	return nil
 }
 
-// starts counts how often each child was started.
-type starts struct {
-	mu sync.Mutex
-	n  map[string]int
-}
-
-func (s *starts) of(id string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.n[id]
-}
-
-// child is a worker whose starts are counted.
-func (s *starts) child(id string, class supervisor.Restart) supervisor.Child {
-	return supervisor.Child{ID: id, Restart: class, Start: supervisor.Actor(actor.StatefulFrom(func(*actor.Context) (*int64, error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.n == nil {
-			s.n = map[string]int{}
+// worker counts what it is told, answers calls with the count, and ends as it is told.
+func worker() actor.Behaviour[*text] {
+	return actor.Stateful(func(ctx *actor.Context, n *int64, m *text) error {
+		*n++
+		if ctx.IsCall() {
+			if err := ctx.Reply(wrapperspb.Int64(*n)); err != nil {
+				return err
+			}
 		}
-		s.n[id]++
-		return new(int64), nil
-	}, worker))}
+		return obey(ctx, m.Value)
+	})
 }
 
-func start(t *testing.T, sys *actor.System, spec supervisor.Spec) supervisor.Supervisor {
+// end has a child come to one of the exits.
+func end(ctx context.Context, ref actor.AnyRef, how string) {
+	switch how {
+	case "killed":
+		ref.Kill()
+	case "stopped":
+		ref.Stop()
+	default:
+		_ = ref.Send(ctx, wrapperspb.String(how))
+	}
+}
+
+// told is how many messages a worker's present incarnation has got, this one included.
+func told(t *testing.T, ref actor.AnyRef) int64 {
 	t.Helper()
-	sup, err := supervisor.Start(t.Context(), sys, spec)
+	n, err := actor.Call[*num](t.Context(), actor.Ref[*text]{AnyRef: ref}, wrapperspb.String("hello"))
 	if err != nil {
-		t.Fatal(err)
+		t.Errorf("call of %v: %v", ref, err)
+	}
+	return n.GetValue()
+}
+
+func start(t *testing.T, from actor.Spawner, spec supervisor.Spec) supervisor.Supervisor {
+	t.Helper()
+	sup, err := supervisor.Start(t.Context(), from, spec)
+	if err != nil {
+		t.Fatalf("start: %v", err)
 	}
 	return sup
 }
 
-func lookup(t *testing.T, sup supervisor.Supervisor, id string) actor.Ref[*num] {
+func lookup(t *testing.T, sup supervisor.Supervisor, id string) actor.AnyRef {
 	t.Helper()
-	ref, err := supervisor.Ref[*num](t.Context(), sup, id)
+	ref, err := sup.Lookup(t.Context(), id)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("look %q up: %v", id, err)
 	}
 	return ref
 }
 
-func wantErr(t *testing.T, what string, err, want error) {
+// settled waits until nothing runs.
+func settled(t *testing.T, sys *actor.System) {
 	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("%s: %v, want %v", what, err, want)
-	}
-}
-
-// settle waits until nothing runs any more.
-func settle(t *testing.T, sys *actor.System) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if err := sys.Quiesce(ctx); err != nil {
+	if err := sys.Quiesce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// transcript is what a supervisor's Observe is told, a line an event.
-type transcript struct {
-	mu    sync.Mutex
-	lines []string
-	names map[actor.AnyRef]string // of a Dynamic supervisor's children
+// bubble runs f with a System in virtual time.
+func bubble(t *testing.T, f func(t *testing.T, sys *actor.System)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, actortest.New(t)) })
 }
 
-func (tr *transcript) note(format string, args ...any) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	tr.lines = append(tr.lines, fmt.Sprintf(format, args...))
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
+// trace keeps what Observe is told.
+type trace struct {
+	mu     sync.Mutex
+	events []supervisor.Event
 }
 
-func (tr *transcript) observe(e supervisor.Event) {
+func (tr *trace) observe(e supervisor.Event) {
 	tr.mu.Lock()
-	name := e.Child
-	if n, ok := tr.names[e.Ref]; ok {
-		name = n
-	}
+	tr.events = append(tr.events, e)
 	tr.mu.Unlock()
-	line := fmt.Sprintf("  %v %s", e.Kind, name)
-	switch e.Kind {
-	case supervisor.Ended, supervisor.Stopped, supervisor.GivenUp, supervisor.StartFailed:
-		line += ": " + e.Reason.Kind.String()
-	case supervisor.Escalated:
-		line += ": " + e.Err.Error()
-	}
-	tr.note("%s", strings.TrimRight(line, " "))
 }
 
-func (tr *transcript) text() string {
+// take returns, and forgets, what was observed as "kind child".
+func (tr *trace) take() []string {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	return strings.Join(tr.lines, "\n") + "\n"
+	var all []string
+	for _, e := range tr.events {
+		all = append(all, fmt.Sprintf("%v %s", e.Kind, e.Child))
+	}
+	tr.events = nil
+	return all
+}
+
+func (tr *trace) count(kind supervisor.EventKind) (n int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, e := range tr.events {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// few is n, or less where time is short.
+func few(n int) int {
+	if testing.Short() || raceEnabled {
+		return max(1, n/20)
+	}
+	return n
+}
+
+func child(id string, class supervisor.Restart) supervisor.Child {
+	return supervisor.Child{ID: id, Start: supervisor.Actor(worker()), Restart: class}
+}
+
+func ended(t *testing.T, ref actor.AnyRef) actor.Reason {
+	t.Helper()
+	return actortest.ExpectDown(t, ref, time.Hour).Reason
+}
+
+func statuses(t *testing.T, sup supervisor.Supervisor) map[string]supervisor.Status {
+	t.Helper()
+	infos, err := sup.Children(t.Context())
+	if err != nil {
+		t.Fatalf("children: %v", err)
+	}
+	all := map[string]supervisor.Status{}
+	for _, i := range infos {
+		all[i.ID] = i.Status
+	}
+	return all
 }

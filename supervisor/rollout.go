@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -33,15 +34,12 @@ type RollOutOptions struct {
 	Back func(any) (any, error)
 }
 
-func (o RollOutOptions) withDefaults(total int) (RollOutOptions, error) {
+func (o RollOutOptions) withDefaults() (RollOutOptions, error) {
 	if o.Canary < 0 || o.Step < 0 || o.SwapTimeout < 0 {
 		return o, fmt.Errorf("supervisor: roll-out: canary %d, step %d, swap timeout %v must not be negative", o.Canary, o.Step, o.SwapTimeout)
 	}
 	if o.Canary == 0 {
 		o.Canary = 1
-	}
-	if o.Step == 0 {
-		o.Step = max(1, total/10)
 	}
 	if o.Settle == 0 {
 		o.Settle = time.Second
@@ -69,29 +67,53 @@ func (e *RollOutError) Error() string {
 }
 
 // Unwrap returns the causes.
-func (e *RollOutError) Unwrap() []error { return []error{e.Err, e.Back} }
-
-// watch is a roll-out's eye on the children that it has swapped. The supervisor tells it of their failures.
-type watch struct {
-	failed actor.Event
-	mu     sync.Mutex
-	refs   map[actor.AnyRef]bool
-	err    error
+func (e *RollOutError) Unwrap() []error {
+	if e.Back == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Back}
 }
 
-func (w *watch) add(ref actor.AnyRef) {
+// watch is a roll-out's eye on the children that it swaps. The supervisor tells it of their failures.
+type watch struct {
+	failed  actor.Event
+	mu      sync.Mutex
+	targets map[actor.AnyRef]*target
+	err     error
+}
+
+// target is one child of a roll-out.
+type target struct {
+	ref     actor.AnyRef
+	swaps   swaps
+	crashed bool // the supervisor has given it back what it had
+}
+
+func (w *watch) add(t *target) {
 	w.mu.Lock()
-	w.refs[ref] = true
+	w.targets[t.ref] = t
 	w.mu.Unlock()
 }
 
-func (w *watch) fail(ref actor.AnyRef, why actor.Reason) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil || !w.refs[ref] || why.Normal() {
+// fail tells a roll-out that a child has failed. One that is held takes at once what it had before, so that it does not fail again.
+func (w *watch) fail(ctx *actor.Context, ref actor.AnyRef, why actor.Reason, held bool) {
+	if w == nil || why.Normal() {
 		return
 	}
-	w.err = &actor.ExitError{Ref: ref, Reason: why}
+	w.mu.Lock()
+	t := w.targets[ref]
+	if t == nil {
+		w.mu.Unlock()
+		return
+	}
+	t.crashed = t.crashed || held
+	if w.err == nil {
+		w.err = &actor.ExitError{Ref: ref, Reason: why}
+	}
+	w.mu.Unlock()
+	if held {
+		_ = t.swaps.undo(ctx, actor.SwapOptions{}) // else it is undone with the others
+	}
 	w.failed.Set()
 }
 
@@ -101,141 +123,198 @@ func (w *watch) failure() error {
 	return w.err
 }
 
-// target is one child of a roll-out.
-type target struct {
-	ref actor.AnyRef
-	old *guarded
+func (w *watch) hasCrashed(t *target) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return t.crashed
 }
 
 // RollOut swaps the behaviour of a supervisor's children to that of next, which Actor has made, while they run: first the canaries, then
-// the rest in steps. When a child fails with the new behaviour, a swap fails or Check says no, all go back to what they had, and a
-// *RollOutError tells. Afterwards the spec starts the new one, also for restarts and for children that are added.
-func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions) error {
+// the rest in steps, at last those that were started meanwhile. When a child fails with the new behaviour, a swap fails, Check says no or
+// panics, or ctx ends, all go back to what they had, and a *RollOutError tells. Afterwards the spec starts the new one, also for restarts
+// and for children that are added. A caller that is an actor and is killed leaves the roll-out where it is.
+// Errors: ErrRollingOut, ErrNoChild, what is wrong with the options; nothing has been swapped then.
+func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions) (err error) {
 	g, ok := next.(*guarded)
 	if !ok || g.swap == nil {
 		return errors.New("supervisor: roll-out: next must be what Actor returns")
 	}
-	w := &watch{refs: map[actor.AnyRef]bool{}}
-	targets, err := ask(ctx, sup, func(s *super) ([]target, error) {
-		targets, err := s.targets(o.IDs)
-		if err == nil {
-			s.rollouts = append(s.rollouts, w)
-		}
-		return targets, err
-	})
+	if o, err = o.withDefaults(); err != nil {
+		return err
+	}
+	r := &rollOut{o: o, w: &watch{targets: map[actor.AnyRef]*target{}}, next: g, sup: sup}
+	refs, err := ask(ctx, sup, r.begin)
 	if err != nil {
 		return err
 	}
+	aside := context.WithoutCancel(ctx)
+	defer func() { _ = sup.ref.Send(aside, &rollOutEnd{watch: r.w}) }()
+	over := false
 	defer func() {
-		_, _ = ask(context.WithoutCancel(ctx), sup, func(s *super) (struct{}, error) {
-			s.rollouts = slices.DeleteFunc(s.rollouts, func(x *watch) bool { return x == w })
-			return struct{}{}, nil
-		})
+		if over {
+			return
+		}
+		if err == nil {
+			err = errors.New("Check or Progress panicked, or ended its goroutine")
+		}
+		if c, ok := actor.FromContext(ctx); ok { // which may have been asked to stop
+			var done context.CancelFunc
+			aside, done = c.Cleanup(math.MaxInt64)
+			defer done()
+		}
+		err = &RollOutError{len(r.swapped), err, r.back(aside)}
 	}()
-	if o, err = o.withDefaults(len(targets)); err != nil {
+	if err = r.forward(ctx, refs); err != nil {
 		return err
 	}
-	r := &rollOut{o: o, w: w, next: g}
-	if err := r.forward(ctx, targets); err != nil {
-		return &RollOutError{len(r.swapped), err, r.back(context.WithoutCancel(ctx))}
+	if refs, err = ask(ctx, sup, r.adopt); err == nil {
+		err = r.forward(ctx, refs)
 	}
-	_, err = ask(ctx, sup, func(s *super) (struct{}, error) { s.adopt(g, o.IDs); return struct{}{}, nil })
+	over = err == nil
 	return err
 }
 
-// targets lists the children to swap.
-func (s *super) targets(ids []string) ([]target, error) {
-	var targets []target
-	if s.spec.Strategy == Dynamic {
-		old := s.template(nil)
-		g, _ := old.Start.(*guarded)
-		if ids != nil || g == nil || g.swap == nil {
-			return nil, fmt.Errorf("supervisor: roll-out: %w", ErrDynamic)
-		}
-		for _, ref := range slices.Backward(s.ctx.Children()) {
-			targets = append(targets, target{ref, g})
-		}
-		return targets, nil
+// begin makes the roll-out the supervisor's, and lists the children to swap.
+func (r *rollOut) begin(s *super) ([]actor.AnyRef, error) {
+	if s.rollout != nil {
+		return nil, ErrRollingOut
 	}
-	for _, k := range s.kids {
-		g := k.guarded()
-		named := slices.Contains(ids, k.ID)
-		switch {
-		case ids != nil && !named:
-		case !named && (g == nil || g.swap == nil || k.ref.IsZero()):
-		case g == nil || g.swap == nil || k.ref.IsZero():
-			return nil, fmt.Errorf("supervisor: roll-out: child %q does not run, or is none that Actor has made", k.ID)
-		default:
-			targets = append(targets, target{k.ref, g})
+	refs, err := s.targets(r.o.IDs)
+	if err == nil {
+		s.rollout = r.w
+	}
+	return refs, err
+}
+
+// targets lists the children to swap.
+func (s *super) targets(ids []string) ([]actor.AnyRef, error) {
+	if s.spec.Strategy == Dynamic {
+		if g := s.template(nil).Start.(*guarded); ids != nil || g.swap == nil {
+			return nil, fmt.Errorf("supervisor: roll-out: the template is none that Actor has made, or there are IDs: %w", ErrDynamic)
 		}
+		refs := s.ctx.Children()
+		slices.Reverse(refs)
+		return refs, nil
 	}
 	for _, id := range ids {
 		if s.find(id) == nil {
 			return nil, fmt.Errorf("supervisor: roll-out: %w: %q", ErrNoChild, id)
 		}
 	}
-	return targets, nil
+	var refs []actor.AnyRef
+	for _, k := range s.kids {
+		switch {
+		case ids != nil && !slices.Contains(ids, k.ID):
+		case k.swappable() && !k.ref.IsZero():
+			refs = append(refs, k.ref)
+		case ids != nil:
+			return nil, fmt.Errorf("supervisor: roll-out: child %q does not run, or is none that Actor has made", k.ID)
+		}
+	}
+	return refs, nil
 }
 
-// adopt has the spec start what was rolled out.
-func (s *super) adopt(g *guarded, ids []string) {
-	for i := range s.spec.Children {
-		c := &s.spec.Children[i]
-		if old, ok := c.Start.(*guarded); s.spec.Strategy == Dynamic || ok && old.swap != nil && (ids == nil || slices.Contains(ids, c.ID)) {
-			c.Start = g
+func (c *Child) swappable() bool {
+	g, ok := c.Start.(*guarded)
+	return ok && g.swap != nil
+}
+
+// adopt has the spec start what was rolled out, and lists the children that were started in the meantime.
+func (r *rollOut) adopt(s *super) ([]actor.AnyRef, error) {
+	set := func(c *Child) {
+		if (r.o.IDs == nil || slices.Contains(r.o.IDs, c.ID)) && c.swappable() {
+			old := c.Start
+			r.unadopt = append(r.unadopt, func() { c.Start = old })
+			c.Start = r.next
 		}
+	}
+	for i := range s.spec.Children {
+		set(&s.spec.Children[i])
 	}
 	for _, k := range s.kids {
-		if old := k.guarded(); old != nil && old.swap != nil && (ids == nil || slices.Contains(ids, k.ID)) {
-			k.Start = g
+		set(&k.Child)
+	}
+	for _, k := range s.refs {
+		if s.spec.Strategy == Dynamic {
+			set(&k.Child)
 		}
 	}
+	refs, err := s.targets(nil)
+	return slices.DeleteFunc(refs, func(ref actor.AnyRef) bool {
+		k := s.refs[ref]
+		return r.w.targets[ref] != nil || r.o.IDs != nil && (k == nil || !slices.Contains(r.o.IDs, k.ID))
+	}), err
 }
 
 type rollOut struct {
 	o       RollOutOptions
 	w       *watch
+	sup     Supervisor
 	next    *guarded
-	swapped []target
+	swapped []*target
+	done    int
+	total   int
+	unadopt []func() // in the supervisor's turn
 }
 
-func (r *rollOut) forward(ctx context.Context, targets []target) error {
-	total, size := len(targets), r.o.Canary
-	for len(targets) > 0 {
-		step := targets[:min(size, len(targets))]
-		targets, size = targets[len(step):], r.o.Step
-		for _, t := range step {
-			r.w.add(t.ref)
-			if err := r.swap(ctx, t.ref, r.next, r.o.Swap); errors.Is(err, actor.ErrStopped) && !t.ref.Alive() {
-				continue // it has ended in the meantime
-			} else if err != nil {
-				return fmt.Errorf("swap of %v: %w", t.ref, err)
-			}
-			r.swapped = append(r.swapped, t)
+func (r *rollOut) forward(ctx context.Context, refs []actor.AnyRef) error {
+	r.total += len(refs)
+	size := r.o.Step
+	if size == 0 {
+		size = max(1, len(refs)/10)
+	}
+	for len(refs) > 0 {
+		step := refs[:min(size, len(refs))]
+		if r.done == 0 {
+			step = refs[:min(r.o.Canary, len(refs))]
 		}
+		refs = refs[len(step):]
+		for _, ref := range step {
+			if err := r.swap(ctx, ref); err != nil && ref.Alive() { // else it has ended in the meantime
+				return fmt.Errorf("swap of %v: %w", ref, err)
+			}
+		}
+		r.done += len(step)
 		if err := r.settle(ctx); err != nil {
 			return err
 		}
 		if r.o.Progress != nil {
-			r.o.Progress(total-len(targets), total)
+			r.o.Progress(r.done, r.total)
 		}
 	}
 	return nil
 }
 
-func (r *rollOut) swap(ctx context.Context, ref actor.AnyRef, g *guarded, o actor.SwapOptions) error {
+// swap gives one child the new behaviour.
+func (r *rollOut) swap(ctx context.Context, ref actor.AnyRef) error {
+	to, err := r.next.swap(ref)
+	if err != nil {
+		return err
+	}
+	t := &target{ref: ref, swaps: to}
+	r.w.add(t)
+	if err := r.within(ctx, to.do, r.o.Swap); err != nil {
+		return err
+	}
+	r.swapped = append(r.swapped, t)
+	return nil
+}
+
+func (r *rollOut) within(ctx context.Context, swap func(context.Context, actor.SwapOptions) error, o actor.SwapOptions) error {
 	bounded, cancel := context.WithTimeout(ctx, r.o.SwapTimeout)
 	defer cancel()
-	return g.swap(bounded, ref, o)
+	return swap(bounded, o)
 }
 
 // settle watches the children that have been swapped for a while.
 func (r *rollOut) settle(ctx context.Context) error {
 	if r.o.Settle > 0 {
 		bounded, cancel := context.WithTimeout(ctx, r.o.Settle)
-		defer cancel()
-		if err := r.w.failed.Wait(bounded); err != nil && ctx.Err() != nil {
-			return ctx.Err()
+		err := r.w.failed.Wait(bounded)
+		ended := bounded.Err()
+		cancel()
+		if err != nil && (ended == nil || ctx.Err() != nil) {
+			return err
 		}
 	}
 	if err := r.w.failure(); err != nil {
@@ -253,11 +332,27 @@ func (r *rollOut) settle(ctx context.Context) error {
 
 // back gives the children that were swapped what they had, the last one first.
 func (r *rollOut) back(ctx context.Context) error {
+	var errs []error
+	if r.unadopt != nil {
+		_, err := ask(ctx, r.sup, func(*super) (struct{}, error) {
+			for _, undo := range r.unadopt {
+				undo()
+			}
+			return struct{}{}, nil
+		})
+		errs = append(errs, err)
+	}
 	o := r.o.Swap
 	o.Migrate = r.o.Back
-	var errs []error
 	for _, t := range slices.Backward(r.swapped) {
-		if err := r.swap(ctx, t.ref, t.old, o); err != nil && t.ref.Alive() {
+		err := error(actor.ErrWrongType)
+		if r.w.hasCrashed(t) { // it has its old behaviour, or the new one with a fresh state
+			err = r.within(ctx, t.swaps.undo, actor.SwapOptions{})
+		}
+		if errors.Is(err, actor.ErrWrongType) {
+			err = r.within(ctx, t.swaps.undo, o)
+		}
+		if err != nil && t.ref.Alive() {
 			errs = append(errs, fmt.Errorf("%v: %w", t.ref, err))
 		}
 	}

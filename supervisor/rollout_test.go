@@ -4,139 +4,375 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"github.com/greenroom-go/greenroom/actor"
-	"github.com/greenroom-go/greenroom/actor/actortest"
 	"github.com/greenroom-go/greenroom/supervisor"
 )
 
-// times answers with so many times the sum of what it got.
-func times(n int64) supervisor.Starter {
-	return supervisor.Actor(actor.Stateful(func(ctx *actor.Context, sum *int64, m *num) error {
-		if m.Value == endPanic {
-			panic("a panic")
+// release is a version of a counter: it answers calls with a million times its number plus how many messages it has got, and fails when it
+// is told so.
+type release struct{ n int64 }
+
+const million = 1_000_000
+
+func version(v int64) actor.Behaviour[*text] {
+	return actor.Stateful(func(ctx *actor.Context, s *release, m *text) error {
+		s.n++
+		if m.Value == fmt.Sprintf("panic %d", v) || m.Value == "panic" {
+			panic("boom")
 		}
-		*sum += m.Value
-		_ = ctx.Reply(&num{Value: n * *sum})
-		return nil
-	}))
+		if ctx.IsCall() {
+			return ctx.Reply(wrapperspb.Int64(million*v + s.n))
+		}
+		return obey(ctx, m.Value)
+	})
 }
 
-func farm(t *testing.T, sys *actor.System, n int) (supervisor.Supervisor, []actor.Ref[*num]) {
+// fleet is a supervisor of n children with version 1, and their refs.
+func fleet(t *testing.T, sys *actor.System, strategy supervisor.Strategy, n int, spec supervisor.Spec) (supervisor.Supervisor, []actor.AnyRef) {
 	t.Helper()
-	spec := supervisor.Spec{Intensity: 1000}
+	spec.Strategy = strategy
+	one := supervisor.Actor(version(1))
+	var refs []actor.AnyRef
+	if strategy == supervisor.Dynamic {
+		spec.Children = []supervisor.Child{{ID: "w", Start: one}}
+		sup := start(t, sys, spec)
+		for range n {
+			ref, err := sup.Spawn(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refs = append(refs, ref)
+		}
+		return sup, refs
+	}
 	for i := range n {
-		spec.Children = append(spec.Children, supervisor.Child{ID: fmt.Sprint("c", i), Start: times(1)})
+		spec.Children = append(spec.Children, supervisor.Child{ID: fmt.Sprint(i), Start: one})
 	}
 	sup := start(t, sys, spec)
-	var refs []actor.Ref[*num]
-	for _, c := range spec.Children {
-		refs = append(refs, lookup(t, sup, c.ID))
+	for i := range n {
+		refs = append(refs, lookup(t, sup, fmt.Sprint(i)))
 	}
 	return sup, refs
 }
 
-func wantSums(t *testing.T, refs []actor.Ref[*num], add, want int64) {
+// versions are the versions of the children, in order.
+func versions(t *testing.T, refs []actor.AnyRef) []int64 {
 	t.Helper()
+	var all []int64
 	for _, ref := range refs {
-		if v, err := actor.Call[*num](t.Context(), ref, &num{Value: add}); err != nil || v.Value != want {
-			t.Errorf("%v answers %v, %v; want %d", ref, v, err, want)
-		}
+		all = append(all, told(t, ref)/million)
+	}
+	return all
+}
+
+// ROLL-1: a roll-out swaps the canaries first, then the others in steps, with progress after each; state and mailbox stay; afterwards
+// the spec starts the new one, for restarts and for children that are added, those that came in the meantime too.
+func TestRollOut(t *testing.T) {
+	for _, strategy := range []supervisor.Strategy{supervisor.OneForOne, supervisor.Dynamic} {
+		bubble(t, func(t *testing.T, sys *actor.System) {
+			sup, refs := fleet(t, sys, strategy, 10, supervisor.Spec{Intensity: 100})
+			versions(t, refs)
+			var steps []int
+			var late actor.AnyRef
+			next := supervisor.Actor(version(2))
+			before := time.Now()
+			err := supervisor.RollOut(t.Context(), sup, next, supervisor.RollOutOptions{Canary: 2, Step: 3, Settle: time.Minute,
+				Progress: func(done, total int) {
+					if steps = append(steps, done); total != 10 && done <= 10 {
+						t.Errorf("%d of %d", done, total)
+					}
+				},
+				Check: func(_ context.Context, swapped []actor.AnyRef) error {
+					if late.IsZero() && strategy == supervisor.Dynamic {
+						late, _ = sup.Spawn(t.Context(), nil)
+					}
+					for _, v := range versions(t, swapped) {
+						if v != 2 {
+							return errBroken
+						}
+					}
+					return nil
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []int{2, 5, 8, 10}
+			if strategy == supervisor.Dynamic {
+				want = append(want, 11)
+				refs = append(refs, late)
+			}
+			if diff := cmp.Diff(want, steps); diff != "" || time.Since(before) < 4*time.Minute {
+				t.Errorf("%v: steps after %v: %s", strategy, time.Since(before), diff)
+			}
+			for i, ref := range refs {
+				if n := told(t, ref); n/million != 2 || i < 10 && n%million < 3 {
+					t.Errorf("%v: child %d answers %d", strategy, i, n)
+				}
+			}
+			end(t.Context(), refs[0], "panic")
+			if n := told(t, refs[0]); n != 2*million+1 {
+				t.Errorf("%v: after a restart: %d", strategy, n)
+			}
+			if strategy == supervisor.Dynamic {
+				ref, err := sup.Spawn(t.Context(), nil)
+				if err != nil || told(t, ref) != 2*million+1 {
+					t.Errorf("a new child: %v", err)
+				}
+				return
+			}
+			if err := sup.Terminate(t.Context(), "3"); err != nil {
+				t.Error(err)
+			}
+			if ref, err := sup.Restart(t.Context(), "3"); err != nil || told(t, ref) != 2*million+1 {
+				t.Errorf("started again: %v", err)
+			}
+		})
 	}
 }
 
-// SUP-14: a roll-out swaps all, in steps, and changes the spec.
-func TestRollOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := actortest.New(t)
-		sup, refs := farm(t, sys, 10)
-		wantSums(t, refs, 2, 2)
-		var steps []string
-		err := supervisor.RollOut(t.Context(), sup, times(10), supervisor.RollOutOptions{
-			Canary: 2, Step: 3,
-			Progress: func(done, total int) { steps = append(steps, fmt.Sprintf("%d/%d", done, total)) },
-			Check: func(_ context.Context, swapped []actor.AnyRef) error {
-				steps = append(steps, fmt.Sprint("check ", len(swapped)))
+// ROLL-2: a check that says no, panics or ends its goroutine, a swap that fails, a caller who gives up: all go back to what each of them
+// had, and the spec keeps the old one.
+func TestRollOutIsRolledBack(t *testing.T) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	fail := func(err error) func(context.Context, []actor.AnyRef) error {
+		return func(_ context.Context, swapped []actor.AnyRef) error {
+			if len(swapped) < 3 {
 				return nil
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
+			}
+			return err
 		}
-		if want := []string{"check 2", "2/10", "check 5", "5/10", "check 8", "8/10", "check 10", "10/10"}; !slices.Equal(steps, want) {
-			t.Errorf("steps %v", steps)
-		}
-		wantSums(t, refs, 1, 30)
-		for _, ref := range refs {
-			sendAll(t, ref, endPanic)
-		}
-		wantSums(t, refs, 1, 10) // restarts start the new one
-		if err := sup.Terminate(t.Context(), "c0"); err != nil {
-			t.Error(err)
-		}
-		ref, err := sup.Restart(t.Context(), "c0") // and so does the spec
-		if err != nil {
-			t.Fatal(err)
-		}
-		typed, _ := actor.TypedRef[*num](ref)
-		wantSums(t, []actor.Ref[*num]{typed}, 1, 10)
-	})
-}
-
-// SUP-14: a roll-out that meets trouble goes back.
-func TestRollOutGoesBack(t *testing.T) {
-	no := errors.New("the check says no")
+	}
+	n := 0
 	for name, c := range map[string]struct {
-		next    supervisor.Starter
-		options supervisor.RollOutOptions
-		crash   bool
-		want    error
+		o    supervisor.RollOutOptions
+		want error
 	}{
-		"check":          {times(10), supervisor.RollOutOptions{Check: func(_ context.Context, s []actor.AnyRef) error { return map[bool]error{true: no}[len(s) > 3] }}, false, no},
-		"migrate":        {times(10), supervisor.RollOutOptions{Swap: actor.SwapOptions{Migrate: func(any) (any, error) { panic(no) }}}, false, no},
-		"canary crashes": {times(10), supervisor.RollOutOptions{Settle: time.Hour}, true, actor.ErrStopped},
-		"another state":  {supervisor.Actor(actor.Stateful(func(*actor.Context, *string, *num) error { return nil })), supervisor.RollOutOptions{}, false, actor.ErrWrongType},
+		"check":       {supervisor.RollOutOptions{Check: fail(errBroken)}, errBroken},
+		"check waits": {supervisor.RollOutOptions{Check: func(context.Context, []actor.AnyRef) error { <-cancelled.Done(); return errBroken }}, errBroken},
+		"migrate fails": {supervisor.RollOutOptions{Swap: actor.SwapOptions{Migrate: func(old any) (any, error) {
+			if n++; n%4 == 3 {
+				return nil, errBroken
+			}
+			return old, nil
+		}}}, errBroken},
+		"migrate panics": {supervisor.RollOutOptions{Swap: actor.SwapOptions{Migrate: func(old any) (any, error) {
+			if n++; n%4 == 3 {
+				panic(errBroken)
+			}
+			return old, nil
+		}}}, errBroken},
+		"back too": {supervisor.RollOutOptions{Check: fail(errBroken), Back: func(any) (any, error) { return nil, errBroken }}, errBroken},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sys := actortest.New(t)
-				sup, refs := farm(t, sys, 10)
-				wantSums(t, refs, 2, 2)
-				done := make(chan error, 1)
-				go func() { done <- supervisor.RollOut(t.Context(), sup, c.next, c.options) }()
-				if c.crash {
-					synctest.Wait() // the canary has been swapped
-					sendAll(t, refs[0], endPanic)
-				}
-				err := <-done
+			bubble(t, func(t *testing.T, sys *actor.System) {
+				n = 0
+				sup, refs := fleet(t, sys, supervisor.OneForOne, 5, supervisor.Spec{})
+				versions(t, refs) // so that they have begun, and there is something to migrate
+				c.o.Settle = -1
+				err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), c.o)
 				var back *supervisor.RollOutError
-				if !errors.As(err, &back) || !errors.Is(err, c.want) || back.Back != nil {
-					t.Errorf("%v, want %v", err, c.want)
+				if !errors.As(err, &back) || !errors.Is(err, c.want) || (back.Back != nil) != (name == "back too") {
+					t.Errorf("roll-out: %v", err)
 				}
-				rest := refs
-				if c.crash {
-					wantSums(t, refs[:1], 2, 2) // it was restarted, with the old behaviour
-					rest = refs[1:]
+				want := []int64{1, 1, 1, 1, 1}
+				if name == "back too" {
+					want = []int64{2, 2, 2, 1, 1}
 				}
-				wantSums(t, rest, 1, 3)
+				if diff := cmp.Diff(want, versions(t, refs)); diff != "" {
+					t.Errorf("versions (-want +got):\n%s", diff)
+				}
+				if err := sup.Terminate(t.Context(), "0"); err != nil {
+					t.Error(err)
+				}
+				if ref, err := sup.Restart(t.Context(), "0"); err != nil || told(t, ref) != million+1 {
+					t.Errorf("started again: %v", err)
+				}
+				if err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(3)), supervisor.RollOutOptions{Settle: -1}); err != nil {
+					t.Errorf("the next roll-out: %v", err)
+				}
 			})
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
-		sys := actortest.New(t)
-		sup, _ := farm(t, sys, 2)
-		for name, err := range map[string]error{
-			"unknown":  supervisor.RollOut(t.Context(), sup, times(2), supervisor.RollOutOptions{IDs: []string{"x"}}),
-			"negative": supervisor.RollOut(t.Context(), sup, times(2), supervisor.RollOutOptions{Canary: -1}),
-			"a func":   supervisor.RollOut(t.Context(), sup, supervisor.Func(nil), supervisor.RollOutOptions{}),
+	t.Run("check panics", func(t *testing.T) {
+		bubble(t, func(t *testing.T, sys *actor.System) {
+			sup, refs := fleet(t, sys, supervisor.OneForOne, 3, supervisor.Spec{})
+			for _, misbehave := range []func(){func() { panic("boom") }, runtime.Goexit} {
+				gone := make(chan any)
+				go func() {
+					defer close(gone)
+					defer func() { _ = recover() }()
+					_ = supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{Settle: -1,
+						Check: func(context.Context, []actor.AnyRef) error { misbehave(); return nil }})
+				}()
+				<-gone
+				if diff := cmp.Diff([]int64{1, 1, 1}, versions(t, refs)); diff != "" {
+					t.Errorf("versions (-want +got):\n%s", diff)
+				}
+			}
+		})
+	})
+	t.Run("caller gives up", func(t *testing.T) {
+		bubble(t, func(t *testing.T, sys *actor.System) {
+			sup, refs := fleet(t, sys, supervisor.OneForOne, 3, supervisor.Spec{})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			err := supervisor.RollOut(ctx, sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{Settle: time.Hour})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("roll-out: %v", err)
+			}
+			caller := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*text]) error {
+				return supervisor.RollOut(ctx, sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{Settle: time.Hour})
+			}))
+			settled(t, sys)
+			if v := versions(t, refs); v[0] != 2 {
+				t.Errorf("versions %v", v)
+			}
+			caller.Stop()
+			if why := ended(t, caller.AnyRef); !why.Normal() {
+				t.Errorf("the caller ended with %v", why)
+			}
+			if diff := cmp.Diff([]int64{1, 1, 1}, versions(t, refs)); diff != "" {
+				t.Errorf("versions (-want +got):\n%s", diff)
+			}
+			if err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{Settle: -1}); err != nil {
+				t.Errorf("the next roll-out: %v", err)
+			}
+		})
+	})
+}
+
+// ROLL-2: children that were swapped by hand go back to what they had, not to what the spec has.
+func TestRollOutGoesBackToWhatWas(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.Dynamic, 2, supervisor.Spec{})
+		own, err := sup.Spawn(t.Context(), supervisor.Actor(version(7)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs = append(refs, own)
+		if err := actor.Swap(t.Context(), actor.Ref[*text]{AnyRef: refs[1]}, version(5)); err != nil {
+			t.Fatal(err)
+		}
+		err = supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{Canary: 3, Settle: -1,
+			Check: func(context.Context, []actor.AnyRef) error { return errBroken }})
+		if !errors.Is(err, errBroken) {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int64{1, 5, 7}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// ROLL-3: when a child crashes with the new behaviour, it is put back before it is started again: under a load that makes the new one
+// crash at every message, that is one crash, and no other is swapped.
+func TestCanaryCrashesUnderLoad(t *testing.T) {
+	for _, strategy := range []supervisor.Strategy{supervisor.OneForOne, supervisor.OneForAll, supervisor.Dynamic} {
+		bubble(t, func(t *testing.T, sys *actor.System) {
+			tr := &trace{}
+			sup, refs := fleet(t, sys, strategy, 4, supervisor.Spec{Observe: tr.observe})
+			load := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*text]) error {
+				for {
+					for _, ref := range refs {
+						if err := ref.Send(ctx, wrapperspb.String("panic 2")); err != nil {
+							return err
+						}
+					}
+					if err := ctx.Sleep(time.Millisecond); err != nil {
+						return err
+					}
+				}
+			}))
+			err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{Settle: time.Minute})
+			var back *supervisor.RollOutError
+			var crash *actor.ExitError
+			if !errors.As(err, &back) || !errors.As(back.Err, &crash) || crash.Ref != refs[0] || crash.Reason.Kind != actor.ReasonPanic || back.Back != nil {
+				t.Errorf("%v: %v", strategy, err)
+			}
+			pass(time.Second)
+			if n := tr.count(supervisor.Restarting); n != 1 {
+				t.Errorf("%v: %d restarts", strategy, n)
+			}
+			load.Stop()
+			if diff := cmp.Diff([]int64{1, 1, 1, 1}, versions(t, refs)); diff != "" {
+				t.Errorf("%v: versions (-want +got):\n%s", strategy, diff)
+			}
+		})
+	}
+}
+
+// ROLL-4: what cannot be rolled out is refused, and nothing is swapped: wrong options, another type of message, something that is no
+// Actor, children that are none, two at once.
+func TestBadRollOuts(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.OneForOne, 3, supervisor.Spec{})
+		if _, err := sup.Add(t.Context(), supervisor.Child{ID: "f", Start: supervisor.Func(func(ctx context.Context) error { <-ctx.Done(); return nil })}); err != nil {
+			t.Fatal(err)
+		}
+		two := supervisor.Actor(version(2))
+		other := supervisor.Actor(actor.Handler(func(*actor.Context, *num) error { return nil }))
+		routine := supervisor.Actor(actor.Routine(func(*actor.Context, *actor.Inbox[*text]) error { return nil }))
+		nothing := supervisor.Actor(actor.Behaviour[*text]{})
+		for name, c := range map[string]struct {
+			next supervisor.Starter
+			o    supervisor.RollOutOptions
+		}{
+			"canary": {two, supervisor.RollOutOptions{Canary: -1}}, "step": {two, supervisor.RollOutOptions{Step: -1}},
+			"timeout": {two, supervisor.RollOutOptions{SwapTimeout: -1}}, "unknown": {two, supervisor.RollOutOptions{IDs: []string{"nobody"}}},
+			"a func": {two, supervisor.RollOutOptions{IDs: []string{"f"}}}, "type": {other, supervisor.RollOutOptions{}},
+			"routine": {routine, supervisor.RollOutOptions{}}, "nil behaviour": {nothing, supervisor.RollOutOptions{}},
+			"nil": {nil, supervisor.RollOutOptions{}}, "no actor": {supervisor.Tree(supervisor.Spec{}), supervisor.RollOutOptions{}},
 		} {
-			if err == nil {
+			c.o.Settle = -1
+			if err := supervisor.RollOut(t.Context(), sup, c.next, c.o); err == nil {
 				t.Errorf("%s: no error", name)
 			}
+			if diff := cmp.Diff([]int64{1, 1, 1}, versions(t, refs)); diff != "" {
+				t.Errorf("%s: versions (-want +got):\n%s", name, diff)
+			}
+		}
+		first := make(chan error)
+		go func() {
+			first <- supervisor.RollOut(t.Context(), sup, two, supervisor.RollOutOptions{Settle: time.Minute})
+		}()
+		pass(time.Second)
+		if err := supervisor.RollOut(t.Context(), sup, two, supervisor.RollOutOptions{}); !errors.Is(err, supervisor.ErrRollingOut) {
+			t.Errorf("two at once: %v", err)
+		}
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		if err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(3)), supervisor.RollOutOptions{IDs: []string{"1"}, Settle: -1}); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int64{2, 3, 2}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+		if err := supervisor.RollOut(t.Context(), start(t, sys, supervisor.Spec{}), two, supervisor.RollOutOptions{}); err != nil {
+			t.Errorf("without children: %v", err)
+		}
+	})
+}
+
+// ROLL-3: a swap that is postponed by a long message is given up after its timeout, and all goes back.
+func TestRollOutOfABusyChild(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		busy := supervisor.Actor(actor.Handler(func(ctx *actor.Context, _ *text) error { return ctx.Sleep(time.Hour) }))
+		sup := start(t, sys, supervisor.Spec{Children: []supervisor.Child{{ID: "a", Start: busy}, {ID: "b", Start: busy}}})
+		end(t.Context(), lookup(t, sup, "b"), "hello")
+		settled(t, sys)
+		before := time.Now()
+		err := supervisor.RollOut(t.Context(), sup, busy, supervisor.RollOutOptions{Settle: -1, SwapTimeout: time.Minute})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(before).Round(time.Second) != time.Minute {
+			t.Errorf("%v after %v", err, time.Since(before))
 		}
 	})
 }

@@ -25,10 +25,16 @@ type (
 		emptypb.Empty
 		actor.Down
 	}
-	// due says that the children which wait under a token are to be started.
+	// due says that the children which wait under a token are to be started, or that one of them has failed to.
 	due struct {
 		emptypb.Empty
-		token uint64
+		of     *super // a message may outlive the incarnation that sent it
+		token  uint64
+		failed *kid
+	}
+	rollOutEnd struct {
+		emptypb.Empty
+		watch *watch
 	}
 	request struct {
 		emptypb.Empty
@@ -48,27 +54,31 @@ type super struct {
 	kids []*kid                // in the order of start; a Dynamic supervisor has none
 	refs map[actor.AnyRef]*kid // the same by ref; of a Dynamic supervisor those of which something is to be remembered
 	born time.Time
-	log  *slog.Logger
+	log  *slog.Logger // made when there is something to log
 
-	times    []time.Duration   // of the last restarts
-	token    uint64            // the last one given out
-	waiting  map[uint64][]*kid // for the end of a backoff, by token
-	live     int               // children of a Dynamic supervisor
-	rollouts []*watch
-	alone    [1]*kid // a group of one that does not wait
+	times   []time.Duration   // of the last restarts
+	token   uint64            // the last one given out
+	waiting map[uint64][]*kid // to be started, by token
+	live    int               // children of a Dynamic supervisor
+	rollout *watch            // of the one under way
+	owed    actor.Responder   // of the request in hand
+	owes    bool              // owed holds
 }
 
 // kid is one child.
 type kid struct {
 	Child
-	ref      actor.AnyRef // zero: it has ended for good
-	waiting  uint64       // the token under which it waits to be started, 0 if it does not
-	restarts int
-	row      int           // restarts in a row, for the backoff
-	since    time.Duration // when it was started
-	verdict  Decision      // on its failure, while its incarnation ends
-	decided  bool          // verdict holds
-	reason   actor.Reason  // of its last end
+	ref         actor.AnyRef // zero: it has ended for good
+	incarnation uint32       // of ref: the one that was started last, 0 if that is not known
+	waiting     uint64       // the token under which it waits to be started, 0 if it does not
+	restarts    int
+	row         int           // restarts in a row, for the backoff
+	since       time.Duration // when it was started
+	verdict     Decision      // on its failure, while its incarnation ends
+	decided     bool          // verdict holds
+	doomed      bool          // it was to be stopped and has not ended: its end is its last
+	alone       [1]*kid       // the group that it is restarted in, where that is it
+	reason      actor.Reason  // of its last end
 }
 
 func (k *kid) guarded() *guarded {
@@ -81,7 +91,7 @@ func behaviour(spec Spec) actor.Behaviour[proto.Message] {
 	spec = spec.withDefaults()
 	shared := &spec // a roll-out changes what the next incarnation starts
 	return actor.Routine(func(ctx *actor.Context, in *actor.Inbox[proto.Message]) error {
-		s := &super{spec: *shared, ctx: ctx, in: in, refs: map[actor.AnyRef]*kid{}, waiting: map[uint64][]*kid{}, born: time.Now(), log: ctx.Log()}
+		s := &super{spec: *shared, ctx: ctx, in: in, refs: map[actor.AnyRef]*kid{}, waiting: map[uint64][]*kid{}, born: time.Now()}
 		return s.run()
 	})
 }
@@ -104,20 +114,39 @@ func (s *super) run() error {
 		return err
 	}
 	for {
-		m, err := s.in.Receive(s.ctx)
-		var interrupted *actor.InterruptError
-		switch {
-		case errors.As(err, &interrupted):
-			continue // nothing here is to be interrupted
-		case errors.Is(err, actor.ErrSwapped):
-			s.in.Refuse(errors.New("a supervisor is changed through its children: see RollOut"))
-			continue
-		case err == nil:
+		m, err := s.receive(s.ctx, nil)
+		if err == nil {
 			err = s.handle(m)
 		}
 		if err != nil {
 			s.stopAll()
 			return err
+		}
+	}
+}
+
+// receive is Receive, or Select with a match. Nothing here is to be interrupted or swapped. A call in hand is still owed after it.
+func (s *super) receive(ctx context.Context, match func(proto.Message) bool) (m proto.Message, err error) {
+	if match != nil && s.ctx.IsCall() {
+		s.owed, err = s.ctx.Responder()
+		s.owes = err == nil
+	}
+	for {
+		if match == nil {
+			m, err = s.in.Receive(ctx)
+		} else {
+			m, err = s.in.Select(ctx, match)
+		}
+		if err == nil {
+			return m, nil
+		}
+		var interrupted *actor.InterruptError
+		switch {
+		case errors.As(err, &interrupted):
+		case errors.Is(err, actor.ErrSwapped):
+			s.in.Refuse(errors.New("a supervisor is changed through its children: see RollOut"))
+		default:
+			return nil, err
 		}
 	}
 }
@@ -129,42 +158,57 @@ func (s *super) handle(m proto.Message) error {
 		return s.childEvent(m.ChildEvent)
 	case *downEvent:
 		if k := s.refs[m.Ref]; k != nil && k.guarded() == nil {
-			return s.ended(k, m.Reason, uint32(k.restarts+1))
+			return s.ended(k, m.Reason)
 		}
 	case *due:
-		group := s.waiting[m.token]
-		delete(s.waiting, m.token)
-		return s.startGroup(m.token, group)
+		return s.due(m)
+	case *rollOutEnd:
+		if s.rollout == m.watch {
+			s.rollout = nil
+		}
 	case *request:
-		s.answer(m)
+		s.owes = false
+		v, err := m.do(s)
+		s.answer(&answer{value: v}, err)
 	}
 	return nil
 }
 
-// answer does what it is asked for. It takes the call out of its own hands first: it may wait for other messages meanwhile, and that
-// nobody waits for the answer any more is no matter.
-func (s *super) answer(m *request) {
-	r, err := s.ctx.Responder()
-	if err != nil {
-		return // sent, not called
+// answer ends the request in hand. That nobody waits for it any more is no matter.
+func (s *super) answer(a *answer, err error) {
+	switch {
+	case s.owes && err != nil:
+		_ = s.owed.Fail(err)
+	case s.owes:
+		_ = s.owed.Reply(a)
+	case err != nil:
+		_ = s.ctx.Fail(err)
+	default:
+		_ = s.ctx.Reply(a)
 	}
-	v, err := m.do(s)
-	if err != nil {
-		_ = r.Fail(err)
-		return
-	}
-	_ = r.Reply(&answer{value: v})
+	s.owes, s.owed = false, actor.Responder{}
 }
 
 // add starts a new child and takes it in.
 func (s *super) add(c Child) error {
 	k := &kid{Child: c}
-	if err := s.start(k); err != nil {
-		s.release(k)
-		return &StartError{c.ID, err}
+	if err := s.open(k); err != nil {
+		return err
 	}
 	s.kids = append(s.kids, k)
-	s.tell(Event{Kind: Started, Child: c.ID, Ref: k.ref})
+	return nil
+}
+
+// open starts a child that has no ref yet. With an error nothing is left of it.
+func (s *super) open(k *kid) error {
+	err := s.start(k)
+	if err != nil {
+		k.reason = actor.Reason{Kind: actor.ReasonError, Err: err}
+		s.tell(Event{Kind: StartFailed, Child: k.ID, Ref: k.ref, Reason: k.reason})
+		s.release(k)
+		return &StartError{k.ID, err}
+	}
+	s.tell(Event{Kind: Started, Child: k.ID, Ref: k.ref})
 	return nil
 }
 
@@ -178,9 +222,13 @@ func (s *super) start(k *kid) error {
 	case g == nil:
 		err = s.startForeign(k)
 	case k.ref.IsZero():
-		k.ref, started, err = g.spawn(s.ctx, k.Decide != nil)
+		if k.ref, started, err = g.spawn(s.ctx, k.Decide != nil); err == nil {
+			k.incarnation = 1
+		}
 	default:
-		started, err = s.ctx.RestartChild(k.ref)
+		if started, err = s.ctx.RestartChild(k.ref); err == nil {
+			k.incarnation++
+		}
 	}
 	if err != nil {
 		return err
@@ -196,7 +244,7 @@ func (s *super) start(k *kid) error {
 func (s *super) startForeign(k *kid) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic in its Start: %v", v)
+			err = fmt.Errorf("its Start panicked: %v", v)
 		}
 	}()
 	delete(s.refs, k.ref)
@@ -209,34 +257,36 @@ func (s *super) startForeign(k *kid) (err error) {
 		return err
 	}
 	k.ref = ref
+	k.incarnation++
 	return nil
 }
 
 func (s *super) awaitStart(k *kid) error {
 	limit, cancel := s.ctx.WithTimeout(k.startTimeout())
 	defer cancel()
-	m, err := s.in.Select(limit, func(m proto.Message) bool {
-		e, ok := m.(*childEvent)
-		return ok && e.Ref == k.ref
-	})
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w (%v)", ErrStartTimeout, k.startTimeout())
-		return errors.Join(err, s.halt(k, KillAtOnce))
-	}
-	if err != nil {
-		return errors.Join(err, s.halt(k, KillAtOnce))
-	}
-	switch e := m.(*childEvent).ChildEvent; e.Kind {
-	case actor.ChildEnded:
-		k.reason = e.Reason
-		if e.Reason.Err != nil {
-			return e.Reason.Err
+	for {
+		m, err := s.receive(limit, func(m proto.Message) bool {
+			e, ok := m.(*childEvent)
+			return ok && e.Ref == k.ref && e.Incarnation == k.incarnation
+		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w (%v)", ErrStartTimeout, k.startTimeout())
 		}
-		return fmt.Errorf("it ended at its start: %v", e.Reason)
-	case actor.ChildFailed:
-		return errors.Join(e.Reason.Err, s.halt(k, KillAtOnce))
+		if err != nil {
+			return errors.Join(err, s.halt(k, KillAtOnce))
+		}
+		switch e := m.(*childEvent).ChildEvent; e.Kind {
+		case actor.ChildStarted:
+			return nil
+		case actor.ChildFailed:
+			_ = ignoreGone(s.ctx.EndChild(k.ref)) // its end follows
+		case actor.ChildEnded:
+			if e.Reason.Err != nil {
+				return e.Reason.Err
+			}
+			return fmt.Errorf("it ended at its start: %v", e.Reason)
+		}
 	}
-	return nil
 }
 
 func (s *super) childEvent(e actor.ChildEvent) error {
@@ -247,23 +297,28 @@ func (s *super) childEvent(e actor.ChildEvent) error {
 		}
 		k = &kid{Child: s.template(nil), ref: e.Ref}
 	}
-	if k.guarded() == nil || e.Kind != actor.ChildStarted && !s.ctx.ChildHeld(e.Ref) {
+	if e.Kind == actor.ChildStarted || !s.heldFor(e) {
 		return nil // it has been dealt with
 	}
-	switch e.Kind {
-	case actor.ChildFailed:
+	k.incarnation = e.Incarnation
+	if e.Kind == actor.ChildFailed {
 		return s.failed(k, e)
-	case actor.ChildEnded:
-		return s.ended(k, e.Reason, e.Incarnation)
 	}
-	return nil
+	return s.ended(k, e.Reason)
+}
+
+// heldFor reports whether the child of an event is still held for what that tells: if not, the event is an old one.
+func (s *super) heldFor(e actor.ChildEvent) bool {
+	held, err := s.ctx.ChildHeld(e.Ref)
+	return err == nil && held != nil && held.Kind == e.Kind && held.Incarnation == e.Incarnation
 }
 
 // failed decides on a child that is held with all that it has.
 func (s *super) failed(k *kid, e actor.ChildEvent) error {
-	k.verdict, k.decided = s.decide(k, e.Reason, e.Incarnation, true), true
+	k.verdict, k.decided = s.decide(k, e.Reason, true), true
 	if k.verdict == Resume {
 		k.decided = false
+		s.rollout.fail(s.ctx, k.ref, e.Reason, false)
 		s.tell(Event{Kind: Resumed, Child: k.ID, Ref: k.ref, Reason: e.Reason})
 		return ignoreGone(s.ctx.ResumeChild(k.ref))
 	}
@@ -279,39 +334,47 @@ func ignoreGone(err error) error {
 	return err
 }
 
-func (s *super) decide(k *kid, why actor.Reason, incarnation uint32, resumable bool) (d Decision) {
+func (s *super) decide(k *kid, why actor.Reason, resumable bool) (d Decision) {
 	if k.Decide == nil {
 		return ByClass
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.log.Error("panic in a child's Decide", "child", k.ID, "panic", fmt.Sprint(v))
+			s.ctx.Log().Error("panic in a child's Decide", "child", k.ID, "panic", fmt.Sprint(v))
 			d = ByClass
 		}
 	}()
-	return k.Decide(Failure{k.ID, k.ref, why, incarnation, k.restarts, resumable})
+	return k.Decide(Failure{k.ID, k.ref, why, k.incarnation, k.restarts, resumable})
 }
 
-// ended decides what follows the end of an incarnation.
-func (s *super) ended(k *kid, why actor.Reason, incarnation uint32) error {
+// ended deals with the end of an incarnation.
+func (s *super) ended(k *kid, why actor.Reason) error {
 	k.reason = why
+	if k.doomed {
+		s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.ref, Reason: why})
+		s.drop(k)
+		return nil
+	}
 	s.tell(Event{Kind: Ended, Child: k.ID, Ref: k.ref, Reason: why})
+	s.rollout.fail(s.ctx, k.ref, why, k.guarded() != nil)
+	return s.follow(k)
+}
+
+// follow decides what follows a child's end, or a start that failed.
+func (s *super) follow(k *kid) error {
 	d := k.verdict
 	if !k.decided {
-		d = s.decide(k, why, incarnation, false)
+		d = s.decide(k, k.reason, false)
 	}
 	k.decided = false
-	again := k.Restart == Permanent || k.Restart == Transient && !why.Normal()
+	again := k.Restart == Permanent || k.Restart == Transient && !k.reason.Normal()
 	switch d {
 	case Again, Resume:
 		again = true
 	case GiveUp:
 		again = false
 	case Escalate:
-		return &EscalatedError{k.ID, why}
-	}
-	for _, w := range s.rollouts {
-		w.fail(k.ref, why)
+		return s.escalate(k, &EscalatedError{k.ID, k.reason})
 	}
 	if !again {
 		return s.giveUp(k)
@@ -319,15 +382,18 @@ func (s *super) ended(k *kid, why actor.Reason, incarnation uint32) error {
 	return s.again(k)
 }
 
+func (s *super) escalate(k *kid, err error) error {
+	s.tell(Event{Kind: Escalated, Child: k.ID, Ref: k.ref, Reason: k.reason, Err: err})
+	return err
+}
+
 // giveUp lets a child go that is not restarted.
 func (s *super) giveUp(k *kid) error {
-	s.release(k)
-	if k.Restart == Temporary {
-		s.forget(k)
-	}
-	s.tell(Event{Kind: GivenUp, Child: k.ID, Reason: k.reason})
+	ref := k.ref
+	s.drop(k)
+	s.tell(Event{Kind: GivenUp, Child: k.ID, Ref: ref, Reason: k.reason})
 	if k.Significant && s.autoShutdown() {
-		s.tell(Event{Kind: ShutDown, Child: k.ID})
+		s.tell(Event{Kind: ShutDown, Child: k.ID, Ref: ref})
 		s.ctx.Self().Shutdown()
 		return actor.ErrStopped
 	}
@@ -345,19 +411,30 @@ func (s *super) autoShutdown() bool {
 	return !slices.ContainsFunc(s.kids, func(k *kid) bool { return k.Significant && !k.ref.IsZero() })
 }
 
+// drop releases a child, and gives up its place if it is temporary.
+func (s *super) drop(k *kid) {
+	s.release(k)
+	if k.Restart == Temporary {
+		s.forget(k)
+	}
+}
+
 // release ends a child for good: who watches it is told. It must not run.
 func (s *super) release(k *kid) {
 	if k.ref.IsZero() {
 		return
 	}
-	if k.guarded() != nil || s.spec.Strategy == Dynamic {
+	if k.guarded() != nil {
 		_ = ignoreGone(s.ctx.EndChild(k.ref)) // a foreign one has ended, or is nobody's child
 	}
 	delete(s.refs, k.ref)
-	k.ref, k.waiting = actor.AnyRef{}, 0
 	if s.spec.Strategy == Dynamic {
 		s.live--
+		if k.waiting != 0 {
+			delete(s.waiting, k.waiting) // it was there alone
+		}
 	}
+	k.ref, k.waiting, k.doomed, k.decided = actor.AnyRef{}, 0, false, false
 }
 
 func (s *super) forget(k *kid) {
@@ -367,35 +444,51 @@ func (s *super) forget(k *kid) {
 // again restarts a child, and with it those that its strategy says.
 func (s *super) again(k *kid) error {
 	if !s.allowed() {
-		err := &RestartLimitError{k.ID, len(s.times), s.spec.Period, k.reason}
-		s.tell(Event{Kind: Escalated, Child: k.ID, Reason: k.reason, Err: err})
-		return err
+		return s.escalate(k, &RestartLimitError{k.ID, len(s.times), s.spec.Period, k.reason})
 	}
 	if s.now()-k.since >= k.Backoff.reset() {
 		k.row = 0
 	}
 	k.row++
 	k.restarts++
+	if k.waiting != 0 { // a start that failed: all who waited with it are in the new group
+		delete(s.waiting, k.waiting)
+	}
 	s.token++
+	token := s.token
 	group, err := s.group(k)
 	if err != nil {
-		return err
+		return s.escalate(k, err)
 	}
 	for _, o := range group {
-		o.waiting = s.token
+		o.waiting = token
 	}
-	var delay time.Duration
-	if k.Backoff.Min > 0 {
-		delay = k.Backoff.delay(k.row, spread(k.ref, k.row))
-	}
+	delay := k.Backoff.delay(k.row, func() float64 { return spread(k.ref, k.row) })
 	s.tell(Event{Kind: Restarting, Child: k.ID, Ref: k.ref, Reason: k.reason, Delay: delay})
 	if delay == 0 {
-		return s.startGroup(s.token, group)
+		return s.startGroup(token, group)
 	}
-	s.waiting[s.token] = group
-	s.refs[k.ref] = k
-	_, err = actor.SendAfter[proto.Message](s.ctx, delay, actor.Ref[proto.Message]{AnyRef: s.ctx.Self()}, &due{token: s.token})
+	s.waiting[token] = group
+	if !k.ref.IsZero() {
+		s.refs[k.ref] = k
+	}
+	_, err = actor.SendAfter[proto.Message](s.ctx, delay, actor.Ref[proto.Message]{AnyRef: s.ctx.Self()}, &due{of: s, token: token})
 	return err
+}
+
+// due starts a group whose time has come, or goes on with one of which a child could not be started.
+func (s *super) due(m *due) error {
+	switch {
+	case m.of != s:
+		return nil // of another incarnation
+	case m.failed != nil && m.failed.waiting == m.token:
+		if err := s.follow(m.failed); err != nil {
+			return err
+		}
+	}
+	group := s.waiting[m.token]
+	delete(s.waiting, m.token)
+	return s.startGroup(m.token, group)
 }
 
 // group stops those that are restarted along with k, last first, and returns them all in the order of start.
@@ -407,11 +500,8 @@ func (s *super) group(k *kid) ([]*kid, error) {
 	case RestForOne:
 		group = slices.Clone(s.kids[slices.Index(s.kids, k):])
 	default:
-		if k.Backoff.Min > 0 {
-			return []*kid{k}, nil
-		}
-		s.alone[0] = k // it is started at once
-		return s.alone[:], nil
+		k.alone[0] = k
+		return k.alone[:], nil
 	}
 	for _, o := range slices.Backward(group) {
 		if o == k {
@@ -428,9 +518,10 @@ func (s *super) group(k *kid) ([]*kid, error) {
 	return slices.DeleteFunc(group, func(o *kid) bool { return o != k && o.Restart == Temporary }), nil
 }
 
-// startGroup starts those of a group that still wait under its token. One that fails to start is another failure of it.
+// startGroup starts those of a group that still wait under its token. One that fails to start is another failure of it, which takes its
+// turn in the mailbox, so that a child which never starts keeps nobody waiting; the others wait for what becomes of it.
 func (s *super) startGroup(token uint64, group []*kid) error {
-	for _, k := range group {
+	for i, k := range group {
 		if k.waiting != token {
 			continue
 		}
@@ -438,7 +529,9 @@ func (s *super) startGroup(token uint64, group []*kid) error {
 			if s.ctx.Stopping() {
 				return actor.ErrStopped
 			}
-			return s.startFailed(k, err)
+			s.startFailed(k, err)
+			k.waiting, s.waiting[token] = token, group[i:]
+			return s.ctx.Self().Send(s.ctx, &due{of: s, token: token, failed: k})
 		}
 		s.tell(Event{Kind: Started, Child: k.ID, Ref: k.ref})
 		s.forgetful(k)
@@ -446,23 +539,21 @@ func (s *super) startGroup(token uint64, group []*kid) error {
 	return nil
 }
 
+func (s *super) startFailed(k *kid, err error) {
+	k.reason = actor.Reason{Kind: actor.ReasonError, Err: err}
+	k.since = s.now()
+	s.tell(Event{Kind: StartFailed, Child: k.ID, Ref: k.ref, Reason: k.reason})
+	if !k.ref.IsZero() {
+		s.refs[k.ref] = k
+		s.rollout.fail(s.ctx, k.ref, k.reason, k.guarded() != nil)
+	}
+}
+
 // forgetful drops what need not be remembered of a Dynamic supervisor's child that runs.
 func (s *super) forgetful(k *kid) {
 	if s.spec.Strategy == Dynamic && k.Backoff.Min == 0 && k.Decide == nil {
 		delete(s.refs, k.ref)
 	}
-}
-
-// startFailed treats a restart that failed as the child's next failure. It goes by way of the mailbox, so that a child which never starts
-// keeps nobody waiting.
-func (s *super) startFailed(k *kid, err error) error {
-	k.reason = actor.Reason{Kind: actor.ReasonError, Err: err}
-	k.since = s.now()
-	s.tell(Event{Kind: StartFailed, Child: k.ID, Ref: k.ref, Reason: k.reason})
-	if k.guarded() == nil || k.ref.IsZero() {
-		return s.again(k)
-	}
-	return s.ctx.Self().Send(s.ctx, &childEvent{ChildEvent: actor.ChildEvent{Ref: k.ref, Kind: actor.ChildEnded, Reason: k.reason, Incarnation: uint32(k.restarts + 1)}})
 }
 
 // allowed counts a restart and reports whether the intensity allows it.
@@ -479,37 +570,51 @@ func (s *super) allowed() bool {
 
 // halt has a child come to an end within limit, and kills it after that; it leaves the child in limbo.
 func (s *super) halt(k *kid, limit time.Duration) error {
-	k.waiting = 0
-	if k.ref.IsZero() || !s.running(k) {
+	k.waiting, k.decided = 0, false
+	if k.ref.IsZero() {
 		return nil
 	}
-	if limit == KillAtOnce {
-		k.ref.Kill()
-		return s.awaitEnd(k, killPatience)
+	if limit != KillAtOnce {
+		if limit == NoLimit {
+			limit = math.MaxInt64
+		}
+		if s.atRest(k, false) || s.awaitEnd(k, limit) {
+			return nil
+		}
 	}
-	k.ref.Shutdown()
-	if limit == NoLimit {
-		limit = math.MaxInt64
-	}
-	err := s.awaitEnd(k, limit)
-	if err == nil {
+	if s.atRest(k, true) || s.awaitEnd(k, killPatience) {
 		return nil
 	}
-	k.ref.Kill()
-	return s.awaitEnd(k, killPatience)
+	return &StuckError{k.ID, k.ref}
 }
 
-// running reports whether the child is not in limbo.
-func (s *super) running(k *kid) bool {
-	return k.guarded() == nil || !s.ctx.ChildHeld(k.ref)
+// atRest asks a child to stop, or kills it; it reports whether the child has ended already.
+func (s *super) atRest(k *kid, kill bool) bool {
+	if k.guarded() == nil {
+		if kill {
+			k.ref.Kill()
+		} else {
+			k.ref.Shutdown()
+		}
+		return false
+	}
+	err := s.ctx.StopChild(k.ref, kill)
+	if !errors.Is(err, actor.ErrHeld) {
+		return err != nil // it is nobody's child any more
+	}
+	held, err := s.ctx.ChildHeld(k.ref)
+	if err == nil && held != nil && held.Kind == actor.ChildFailed {
+		return ignoreGone(s.ctx.EndChild(k.ref)) != nil // its end follows
+	}
+	return err != nil || held != nil
 }
 
-// awaitEnd waits for the end of a child that was asked to come to one. The supervisor may be stopping itself.
-func (s *super) awaitEnd(k *kid, limit time.Duration) error {
+// awaitEnd waits for the end of a child that was asked to come to one, and reports whether it did. The supervisor may be stopping itself.
+func (s *super) awaitEnd(k *kid, limit time.Duration) bool {
 	bounded, done := s.ctx.Cleanup(limit)
 	defer done()
 	for {
-		m, err := s.in.Select(bounded, func(m proto.Message) bool {
+		m, err := s.receive(bounded, func(m proto.Message) bool {
 			switch m := m.(type) {
 			case *childEvent:
 				return m.Ref == k.ref
@@ -519,7 +624,7 @@ func (s *super) awaitEnd(k *kid, limit time.Duration) error {
 			return false
 		})
 		if err != nil {
-			return &StuckError{k.ID, k.ref}
+			return false
 		}
 		switch m := m.(type) {
 		case *downEvent:
@@ -527,14 +632,15 @@ func (s *super) awaitEnd(k *kid, limit time.Duration) error {
 			s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.ref, Reason: m.Reason})
 			delete(s.refs, k.ref)
 			k.ref = actor.AnyRef{}
-			return nil
+			return true
 		case *childEvent:
-			switch m.Kind {
-			case actor.ChildEnded:
+			switch {
+			case !s.heldFor(m.ChildEvent): // an old one
+			case m.Kind == actor.ChildEnded:
 				k.reason = m.Reason
 				s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.ref, Reason: m.Reason})
-				return nil
-			case actor.ChildFailed:
+				return true
+			case m.Kind == actor.ChildFailed:
 				_ = ignoreGone(s.ctx.EndChild(k.ref)) // its end follows
 			}
 		}
@@ -549,7 +655,7 @@ func (s *super) stopAll() {
 	}
 	for _, k := range slices.Backward(s.kids) {
 		if err := s.halt(k, k.shutdown()); err != nil {
-			s.log.Error("a child did not end", "child", k.ID, "err", err)
+			s.ctx.Log().Error("a child did not end", "child", k.ID, "err", err)
 		}
 		s.release(k)
 	}

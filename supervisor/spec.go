@@ -132,18 +132,23 @@ type Backoff struct {
 	Reset  time.Duration // 0 means Max
 }
 
-// delay is how long the n-th restart in a row waits, n from 1; random is from 0 to 1.
-func (b Backoff) delay(n int, random float64) time.Duration {
+// delay is how long the n-th restart in a row waits, n from 1. random, asked only if need be, is from 0 to 1.
+func (b Backoff) delay(n int, random func() float64) time.Duration {
 	if b.Min <= 0 || n < 1 {
 		return 0
 	}
-	most := float64(b.max())
 	factor := b.Factor
 	if factor == 0 {
 		factor = 2
 	}
-	d := math.Min(float64(b.Min)*math.Pow(factor, float64(n-1)), most)
-	return time.Duration(d * (1 - b.Jitter + b.Jitter*random))
+	d := math.Min(float64(b.Min)*math.Pow(factor, float64(n-1)), float64(b.max()))
+	if b.Jitter > 0 {
+		d *= 1 - b.Jitter + b.Jitter*random()
+	}
+	if d >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(d)
 }
 
 func (b Backoff) max() time.Duration {
@@ -193,7 +198,7 @@ const (
 	ByClass  Decision = iota // what the child's Restart says
 	Again                    // restart it
 	Resume                   // have it go on with its state and the next message; where that is not possible, restart it
-	GiveUp                   // stop it for good, as if it were temporary
+	GiveUp                   // do not restart it
 	Escalate                 // end the supervisor with this failure
 )
 
@@ -220,7 +225,12 @@ type guarded struct {
 	kind  Kind
 	spec  *Spec // of a Tree
 	spawn func(ctx *actor.Context, resumable bool) (ref actor.AnyRef, started bool, err error)
-	swap  func(ctx context.Context, ref actor.AnyRef, o actor.SwapOptions) error
+	swap  func(ref actor.AnyRef) (swaps, error) // of an Actor
+}
+
+// swaps gives a child a behaviour, and what it had back.
+type swaps struct {
+	do, undo func(ctx context.Context, o actor.SwapOptions) error
 }
 
 // Start is for use without a supervisor that knows better.
@@ -265,12 +275,19 @@ func Actor[M proto.Message](b actor.Behaviour[M], o ...actor.Options) Starter {
 			ref, started, err := actor.SpawnGuarded(ctx, b, mine)
 			return ref.AnyRef, started, err
 		},
-		swap: func(ctx context.Context, ref actor.AnyRef, o actor.SwapOptions) error {
+		swap: func(ref actor.AnyRef) (swaps, error) {
 			typed, ok := actor.TypedRef[M](ref)
-			if !ok {
-				return fmt.Errorf("supervisor: swap of %v: %w", ref, actor.ErrWrongType)
+			old, alive := actor.BehaviourOf(typed)
+			switch {
+			case !alive:
+				return swaps{}, actor.ErrStopped
+			case !ok:
+				return swaps{}, actor.ErrWrongType
 			}
-			return actor.Swap(ctx, typed, b, o)
+			to := func(b actor.Behaviour[M]) func(context.Context, actor.SwapOptions) error {
+				return func(ctx context.Context, o actor.SwapOptions) error { return actor.Swap(ctx, typed, b, o) }
+			}
+			return swaps{to(b), to(old)}, nil
 		},
 	}
 }
@@ -294,14 +311,26 @@ func Func(f func(ctx context.Context) error) Starter {
 // runFunc runs f beside the actor and, when the actor is asked to stop, waits for it.
 func runFunc(ctx *actor.Context, f func(context.Context) error) error {
 	var ended actor.Event
-	var result error
+	result := error(actor.ErrGoexit) // unless it returns or panics
 	own, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	err := ctx.Offload(ctx, func() error {
 		defer ended.Set()
+		defer func() {
+			if v := recover(); v != nil {
+				result = &actor.PanicError{Value: v}
+				panic(v)
+			}
+		}()
 		result = f(own)
 		return result
 	})
+	for interrupted := (*actor.InterruptError)(nil); errors.As(err, &interrupted); { // which means nothing to f
+		if err = ended.Wait(ctx); err == nil {
+			err = result
+			break
+		}
+	}
 	if !errors.Is(err, actor.ErrStopped) || !ctx.Stopping() {
 		return err
 	}
@@ -335,6 +364,8 @@ func (s Spec) checkBelow(above []*Child) error {
 		return fmt.Errorf("supervisor: unknown auto shutdown %d", s.AutoShutdown)
 	case s.Period < 0:
 		return fmt.Errorf("supervisor: a period of %v: use 0 for %v, or a positive duration", s.Period, DefaultPeriod)
+	case s.Strategy == Dynamic && len(s.Children) == 1 && s.Children[0].Start != nil && s.Children[0].kind() == KindForeign:
+		return ErrNotInPlace
 	case s.Strategy == Dynamic && len(s.Children) > 1:
 		return fmt.Errorf("supervisor: a dynamic supervisor has one child, the template of all; %d are given", len(s.Children))
 	}

@@ -33,12 +33,14 @@ func Start(ctx context.Context, from actor.Spawner, spec Spec) (Supervisor, erro
 	sup := Supervisor{ref}
 	if _, err := ask(ctx, sup, func(*super) (struct{}, error) { return struct{}{}, nil }); err != nil {
 		ref.Shutdown()
-		var exit *actor.ExitError
-		if errors.Is(err, actor.ErrStopped) && !errors.As(err, &exit) {
+		if exit := (*actor.ExitError)(nil); errors.Is(err, actor.ErrStopped) && !errors.As(err, &exit) {
 			_, err = ref.Wait(ctx) // it had ended before it was asked
 		}
-		if errors.As(err, &exit) && exit.Reason.Err != nil {
+		if exit := (*actor.ExitError)(nil); errors.As(err, &exit) && exit.Ref == ref.AnyRef && exit.Reason.Err != nil {
 			return Supervisor{}, exit.Reason.Err
+		}
+		if err == nil {
+			err = actor.ErrStopped
 		}
 		return Supervisor{}, fmt.Errorf("supervisor: start: %w", err)
 	}
@@ -48,8 +50,8 @@ func Start(ctx context.Context, from actor.Spawner, spec Spec) (Supervisor, erro
 // ask has the supervisor's actor do something in its turn.
 func ask[T any](ctx context.Context, sup Supervisor, do func(*super) (T, error)) (T, error) {
 	var zero T
-	if sup.ref.IsZero() {
-		return zero, actor.ErrNoActor
+	if err := sup.usable(); err != nil {
+		return zero, err
 	}
 	a, err := actor.Call[*answer](ctx, sup.ref, proto.Message(&request{do: func(s *super) (any, error) { return do(s) }}))
 	if err != nil {
@@ -58,13 +60,24 @@ func ask[T any](ctx context.Context, sup Supervisor, do func(*super) (T, error))
 	return a.value.(T), nil
 }
 
+// usable refuses the zero Supervisor, and what would wait for itself.
+func (sup Supervisor) usable() error {
+	switch {
+	case sup.ref.IsZero():
+		return actor.ErrNoActor
+	case sup.ref.Current():
+		return ErrInTurn
+	}
+	return nil
+}
+
 // Ref is the supervisor's actor: to monitor, link or stop it.
 func (sup Supervisor) Ref() actor.AnyRef { return sup.ref.AnyRef }
 
 // Stop stops the tree: its children last first, each within its Shutdown, and waits for that under ctx. nil means that all ended.
 func (sup Supervisor) Stop(ctx context.Context) error {
-	if sup.ref.IsZero() {
-		return actor.ErrNoActor
+	if err := sup.usable(); err != nil {
+		return err
 	}
 	sup.ref.Shutdown()
 	_, err := sup.ref.Wait(ctx)
@@ -106,15 +119,17 @@ func (sup Supervisor) Spawn(ctx context.Context, start Starter) (actor.AnyRef, e
 // Terminate stops a child, within its Shutdown. Its place is kept for Restart or Delete, unless it is temporary.
 func (sup Supervisor) Terminate(ctx context.Context, id string) error {
 	return sup.with(ctx, id, func(s *super, k *kid) error {
-		if err := s.halt(k, k.shutdown()); err != nil {
-			return err
-		}
-		s.release(k)
-		if k.Restart == Temporary {
-			s.forget(k)
-		}
-		return nil
+		return s.terminate(k)
 	})
+}
+
+func (s *super) terminate(k *kid) error {
+	if err := s.halt(k, k.shutdown()); err != nil {
+		k.doomed, s.refs[k.ref] = true, k
+		return err
+	}
+	s.drop(k)
+	return nil
 }
 
 // TerminateRef stops a child of a Dynamic supervisor, and forgets it.
@@ -125,17 +140,12 @@ func (sup Supervisor) TerminateRef(ctx context.Context, ref actor.AnyRef) error 
 		}
 		k := s.refs[ref]
 		if k == nil {
-			if !slices.Contains(s.ctx.Children(), ref) {
+			if _, err := s.ctx.ChildHeld(ref); err != nil {
 				return struct{}{}, fmt.Errorf("%w: %v", ErrNoChild, ref)
 			}
 			k = &kid{Child: s.template(nil), ref: ref}
 		}
-		if err := s.halt(k, k.shutdown()); err != nil {
-			return struct{}{}, err
-		}
-		s.release(k)
-		s.forget(k)
-		return struct{}{}, nil
+		return struct{}{}, s.terminate(k)
 	})
 	return err
 }
@@ -147,11 +157,10 @@ func (sup Supervisor) Restart(ctx context.Context, id string) (actor.AnyRef, err
 		if !k.ref.IsZero() {
 			return fmt.Errorf("%w: %q", ErrRunning, id)
 		}
-		if err := s.start(k); err != nil {
-			s.release(k)
-			return &StartError{id, err}
+		k.row = 0
+		if err := s.open(k); err != nil {
+			return err
 		}
-		s.tell(Event{Kind: Started, Child: id, Ref: k.ref})
 		ref = k.ref
 		return nil
 	})
@@ -268,11 +277,7 @@ type Counts struct {
 func (sup Supervisor) Count(ctx context.Context) (Counts, error) {
 	return ask(ctx, sup, func(s *super) (Counts, error) {
 		if s.spec.Strategy == Dynamic {
-			waiting := 0
-			for _, group := range s.waiting {
-				waiting += len(group)
-			}
-			c := Counts{Specs: 1, Active: s.live - waiting}
+			c := Counts{Specs: 1, Active: s.live - len(s.waiting)}
 			if s.template(nil).kind() == KindTree {
 				c.Supervisors = s.live
 			} else {
