@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
-	"github.com/greenroom-go/greenroom/mailbox"
 	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
+	"github.com/greenroom-go/greenroom/mailbox"
 )
 
 // shardQueue bounds the mailbox of a shard, in documents' worth of counts.
