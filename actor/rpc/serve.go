@@ -75,10 +75,10 @@ func accept(ctx *actor.Context, takes bool) (o opened, ok bool) {
 	var err error
 	if o.down, err = openPipe(ctx); err == nil && takes {
 		o.up, err = openPipe(ctx)
-		o.StreamOpened.Up = wire(o.up)
+		o.StreamOpened.Up = o.up.Proto()
 	}
 	if err == nil {
-		o.StreamOpened.Down = wire(o.down)
+		o.StreamOpened.Down = o.down.Proto()
 		err = ctx.Reply(&o)
 	}
 	if err != nil {
