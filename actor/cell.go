@@ -78,6 +78,7 @@ type cold struct {
 	turns      uint64                  // monitors that it ever got
 	watches    map[uint64]AnyRef       // whom this actor watches, by monitor id
 	links      map[AnyRef]link
+	subs       *Subscription // to channels, the youngest
 	interrupts []error
 	stop       Reason
 	dying      bool // stage one of the exit is done, children still live

@@ -20,7 +20,7 @@ const (
 	DeadFailed                      // handling it ended its receiver with an error, Goexit or a kill
 	DeadExpired                     // a call whose caller gave up before its turn came
 	DeadLateReply                   // a reply whose caller no longer waited
-	DeadOverflow                    // pushed out of a bounded mailbox by a newer one (DropOldest), or dropped there (DropNewest)
+	DeadOverflow                    // pushed out of a bounded mailbox by a newer one (DropOldest), or dropped there (DropNewest, SlowDrop, SlowCut)
 	deadReasons
 )
 

@@ -5,6 +5,7 @@
 //	NewSystem, System.Stop, Join, Quiesce      hooks given to AtExit, in Stop
 //	Spawn, SpawnMonitor, Become                the behaviour (Handler, Stateful, Routine), OnStart, OnExit
 //	Ref.Send, Deliver, Call, Forward           the handler with the message; Reply ends the Call
+//	NewChannel, Channel.Send, Subscribe        the transform, in the sender's turn
 //	Inbox.All, Receive, Select                 the match function, in the routine's own goroutine
 //	Monitor, Link, TrapExit, Wait              the function that makes a message of a Down, in the watcher's turn
 //	Context.Sleep, Suspend, Block, Offload     the blocking function

@@ -749,6 +749,7 @@ func (sys *System) childrenGone(s *slot, a *cell, id uint64) {
 func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	flags := a.flags.Load()
 	mu := sys.lock(a)
+	a.leaveChannels(mu)
 	gen := a.gen.Load()
 	self := AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}
 	cold := a.cold.Load()

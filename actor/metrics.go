@@ -51,6 +51,8 @@ func (sys *System) Describe(to chan<- *prometheus.Desc) {
 //	greenroom_watchdog_retakes_total         slots taken from a behaviour in Block and given to another worker
 //	greenroom_timers_pending                 timers that have not fired
 //	greenroom_timers_fired_total             timers that have
+//	greenroom_channels                       channels that are not closed
+//	greenroom_channel_subscriptions          subscriptions to them, of actors and channels
 //
 // What the figures mean: counters are kept by each slot and published when it looks at its clock or goes to rest, so they
 // are up to one look old (128 messages, or one long behaviour), never go down, and are exact when the System is at rest;
@@ -90,6 +92,8 @@ type reading struct {
 	slots                    [slotMask + 1]int
 	trips, retakes, fired    uint64
 	pending                  int
+	channels                 int
+	subscriptions            int64
 }
 
 func (sys *System) read() reading {
@@ -110,6 +114,7 @@ func (sys *System) read() reading {
 	r.trips, r.retakes = ex.dog.trips.Load(), ex.dog.retakes.Load()
 	r.blocking, r.carriers = int64(ex.nBlocked.Load()), ex.nCarriers.Load()
 	r.living = sys.living.Load()
+	r.channels, r.subscriptions = sys.channels.count(), sys.channels.subs.Load()
 	// A slot may have published what another one has not yet: none of these may look negative.
 	r.waiting = min(max(int64(r.tally.suspended+r.retakes), 0), r.living)
 	r.running = min(r.running, r.living-r.waiting)
@@ -290,6 +295,14 @@ var families = []family{
 	{
 		"timers_fired_total", "", prometheus.CounterValue, "Timers that have fired.",
 		single(func(r *reading) uint64 { return r.fired }),
+	},
+	{
+		"channels", "", prometheus.GaugeValue, "Channels that are not closed.",
+		single(func(r *reading) int { return r.channels }),
+	},
+	{
+		"channel_subscriptions", "", prometheus.GaugeValue, "Subscriptions to channels: those of actors, and of channels to channels.",
+		single(func(r *reading) int64 { return r.subscriptions }),
 	},
 }
 

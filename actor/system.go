@@ -84,6 +84,7 @@ type System struct {
 	retired    published // what slots did that are gone
 	dead       deadLetters
 	metrics    metrics
+	channels   channelSet
 
 	stopping atomic.Bool
 	shutting sync.Once
@@ -357,6 +358,7 @@ func (sys *System) kill() error {
 func (sys *System) shut() {
 	sys.shutting.Do(func() {
 		sys.closed.Store(true)
+		sys.channels.close()
 		sys.ex.close()
 	})
 }
