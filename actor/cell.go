@@ -56,8 +56,7 @@ const (
 	flagDaemon uint32 = 1 << iota
 	flagSystem
 	flagRoutine
-	flagQueue // cold.queue replaces box's order: bounded or priority
-	flagNamed
+	flagQueue     // cold.queue replaces box's order: bounded or priority
 	flagGuarded   // its guardian decides what follows an incarnation
 	flagResumable // ... and, where a message fails, whether one ends
 	flagJumpy     // it has waited on a worker's own stack
@@ -71,7 +70,9 @@ const (
 
 // cold holds what few actors need. It is made under the cell's lock, once, and lives until the actor ends.
 type cold struct {
-	name       string
+	name       string   // of Options
+	names      []string // of Names.Bind
+	ends       []EndHook
 	opts       Options
 	queue      queue
 	monitors   map[monitorKey]*monitor // who watches this actor
@@ -82,6 +83,7 @@ type cold struct {
 	interrupts []error
 	stop       Reason
 	dying      bool // stage one of the exit is done, children still live
+	over       bool // names are given up and end hooks have run
 	reason     Reason
 	value      any
 	trap       func(Down) any

@@ -745,11 +745,12 @@ func (sys *System) childrenGone(s *slot, a *cell, id uint64) {
 	sys.over(s, a, why)
 }
 
-// finalize is the second stage: the name is freed, then those who watch are told, then the cell.
+// finalize is the second stage: names are freed and end hooks run, then those who watch are told, then the cell.
 func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	flags := a.flags.Load()
 	mu := sys.lock(a)
 	a.leaveChannels(mu)
+	sys.settleEnd(a, mu)
 	gen := a.gen.Load()
 	self := AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}
 	cold := a.cold.Load()
@@ -772,9 +773,6 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	mu.Unlock()
 	if cold != nil && cold.swap != nil {
 		cold.swap.end(&ExitError{self, why})
-	}
-	if flags&flagNamed != 0 {
-		sys.names.Delete(cold.name)
 	}
 	s.tally.ended[why.Kind]++
 	if cold != nil {

@@ -14,14 +14,12 @@ import (
 // ErrNilBehaviour answers a Spawn or Become with a zero Behaviour or a nil function.
 var ErrNilBehaviour = errors.New("actor: the behaviour is nil: make one with Handler, Stateful or Routine")
 
-// ErrNameTaken answers a Spawn with a name that a living actor has.
-var ErrNameTaken = errors.New("actor: the name is taken by a living actor")
-
 var errNoSpawner = errors.New("actor: spawn from nil: pass a *System made by NewSystem, or an actor's *Context")
 
 // Options say what is particular about one actor. The zero value is an unnamed actor with an unbounded mailbox.
 type Options struct {
-	// Name finds the actor with System.Lookup. Empty means none. A name is unique among the living.
+	// Name finds the actor with System.Lookup. Empty means none. A name is unique among the living, valid UTF-8, and of at most
+	// MaxNameBytes. Package registry gives further names.
 	Name string
 	// Daemon actors do not keep System.Join waiting. Context.SetDaemon changes it.
 	Daemon bool
@@ -62,6 +60,11 @@ type Mailbox struct {
 const maxCapacity = 1 << 30
 
 func (o Options) check() error {
+	if o.Name != "" {
+		if err := CheckName(o.Name); err != nil {
+			return fmt.Errorf("actor: spawn: %w", err)
+		}
+	}
 	switch {
 	case o.Mailbox.Capacity < 0:
 		return fmt.Errorf("actor: a mailbox capacity of %d: use 0 for an unbounded mailbox or a positive number", o.Mailbox.Capacity)
@@ -171,15 +174,15 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 	a := sys.table.alloc()
 	gen := max(a.last+1, 1)
 	self := AnyRef{sys.node, uint64(gen)<<32 | uint64(a.idx)}
-	if o.Name != "" {
-		if _, taken := sys.names.LoadOrStore(o.Name, self); taken {
-			sys.table.release(a)
-			return AnyRef{}, fmt.Errorf("actor: spawn %q: %w", o.Name, ErrNameTaken)
-		}
+	name, err := sys.names.claim(o.Name)
+	if err != nil {
+		sys.table.release(a)
+		return AnyRef{}, err
 	}
 	flags := sys.prepare(a, gen, b, o)
 	sys.born(flags)
 	if sys.stopping.Load() { // seen after born: either this, or Stop waits for the new actor
+		name.drop()
 		sys.unplace(a, flags)
 		return AnyRef{}, ErrStopped
 	}
@@ -190,7 +193,7 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 	if parent != nil {
 		sys.adopt(parent.cell, a, parent.id())
 	}
-	sys.birth(s, a, gen, flags&flagRoutine != 0 || o.OnStart != nil || o.guarded && startsVisibly(b, o))
+	sys.birth(s, a, gen, name, flags&flagRoutine != 0 || o.OnStart != nil || o.guarded && startsVisibly(b, o))
 	if s != nil {
 		s.tally.spawned++
 	} else {
@@ -202,15 +205,17 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 	return self, nil
 }
 
-// birth opens a filled cell's mailbox and gives the cell its generation. The mailbox opens first, or it would refuse who sees the
-// generation; and it opens claimed, so that a message or signal for an earlier tenant cannot have the actor run without one.
-func (sys *System) birth(s *slot, a *cell, gen uint32, runs bool) {
+// birth opens a filled cell's mailbox and gives the cell its generation, then its name. The mailbox opens first, or it would refuse
+// who sees the generation; and it opens claimed, so that a message or signal for an earlier tenant cannot have the actor run
+// without one.
+func (sys *System) birth(s *slot, a *cell, gen uint32, name claim, runs bool) {
 	if a.flags.Load()&flagQueue != 0 {
 		a.cold.Load().queue.Reopen(true)
 	} else {
 		a.box.Reopen(true)
 	}
 	a.gen.Store(gen)
+	name.keep(a)
 	if runs || !a.idle() || a.ctl.Load()&ctlTurn != 0 && a.wake() {
 		sys.schedule(s, a)
 	}
@@ -218,9 +223,6 @@ func (sys *System) birth(s *slot, a *cell, gen uint32, runs bool) {
 
 // unplace takes back a cell that nobody has seen yet.
 func (sys *System) unplace(a *cell, flags uint32) {
-	if flags&flagNamed != 0 {
-		sys.names.Delete(a.cold.Load().name)
-	}
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
 	a.beh = nil
@@ -241,9 +243,6 @@ func (sys *System) prepare(a *cell, gen uint32, b behaviour, o *Options) uint32 
 	}
 	if b.routine() {
 		flags |= flagRoutine
-	}
-	if o.Name != "" {
-		flags |= flagNamed
 	}
 	if o.guarded {
 		flags |= flagGuarded
@@ -289,18 +288,6 @@ func (ctx *Context) note(id uint64, target AnyRef) {
 	}
 	cold.watches[id] = target
 	mu.Unlock()
-}
-
-// Lookup returns the living actor of that name. Cost: one map load without a lock.
-func (sys *System) Lookup(name string) (AnyRef, bool) {
-	if !sys.made() {
-		return AnyRef{}, false
-	}
-	r, ok := sys.names.Load(name)
-	if !ok || !r.Alive() {
-		return AnyRef{}, false
-	}
-	return r, true
 }
 
 // queue is a mailbox other than the plain one.

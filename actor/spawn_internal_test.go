@@ -80,7 +80,7 @@ func TestWakeBeforeBirth(t *testing.T) {
 			if a.ctx.Load() != nil {
 				t.Error("it ran before it was born")
 			}
-			sys.birth(nil, a, gen, false)
+			sys.birth(nil, a, gen, claim{}, false)
 			sys.counting(nil)
 			if out, err := sys.tryPush(a, stale); out == mailbox.Closed || err != nil {
 				t.Errorf("a push after the birth: %v, %v", out, err)
@@ -116,7 +116,7 @@ func TestRefusedSpawnLeavesNothing(t *testing.T) {
 		if cold := ctx.cell.cold.Load(); cold != nil && len(cold.watches) != 0 {
 			return errors.New("a watch is left")
 		}
-		if sys.names.Size() != 0 || ctx.cell.nchild != 0 {
+		if sys.names.table.Size() != 0 || ctx.cell.nchild != 0 {
 			return errors.New("a name or a child is left")
 		}
 		return nil

@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
-
-	"github.com/puzpuzpuz/xsync/v3"
 )
 
 // SystemOptions configure a System. The zero value is good for a program; tests take actortest.
@@ -77,7 +75,8 @@ type System struct {
 	ex         *executor
 	table      table
 	locks      lockTable
-	names      *xsync.MapOf[string, AnyRef]
+	names      *Names
+	parts      sync.Map // of System.Part
 	nextID     atomic.Uint64
 	behaviours sync.Map  // of registered, by name and version
 	outside    published // what goroutines outside of actors do
@@ -120,11 +119,11 @@ func NewSystem(o ...SystemOptions) (*System, error) {
 	sys := &System{
 		opts:    opts,
 		log:     opts.Logger,
-		names:   xsync.NewMapOf[string, AnyRef](),
 		changed: make(chan struct{}),
 		dead:    deadLetters{keep: opts.DeadLetters},
 	}
 	sys.table.locks = &sys.locks
+	sys.names = newNames(sys)
 	sys.node = &node{id: binary.LittleEndian.Uint64(id[:]), sys: sys}
 	if opts.Seed != 0 {
 		sys.node.id = seededNode(opts.Seed)
@@ -319,6 +318,7 @@ func (sys *System) Stop(ctx context.Context) error {
 	}
 	hooked := sys.hooks.run(grace, sys)
 	sys.stopping.Store(true)
+	sys.names.close()
 	sys.askAll(func(r AnyRef) { r.Shutdown() })
 	err := sys.awaitZero(grace, &sys.living)
 	if err == nil {
@@ -344,6 +344,7 @@ func (sys *System) Close() error {
 
 func (sys *System) kill() error {
 	sys.stopping.Store(true)
+	sys.names.close()
 	sys.askAll(func(r AnyRef) { r.Kill() })
 	ctx, cancel := context.WithTimeout(context.Background(), lastMoment)
 	defer cancel()

@@ -73,7 +73,7 @@ func TestEveryBench(t *testing.T) {
 		"timers/p50 us", "timers/p99 us", "timers/cost ns", "block ns", "blocked M/s",
 		"neighbour/timer-p99 us", "neighbour/echo-p99 us",
 		"scaling/procs x", "scaling/idle-million ns", "scaling/active-million ns",
-		"restart/p50 us", "restart/p99 us", "restart-rate ns", "dynamic/memory B", "dynamic/start ns", "dynamic/stop ns",
+		"locate ns", "restart/p50 us", "restart/p99 us", "restart-rate ns", "dynamic/memory B", "dynamic/start ns", "dynamic/stop ns",
 		"swap/idle ns", "swap/busy us",
 	}
 	var got []string

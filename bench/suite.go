@@ -144,6 +144,11 @@ func suite() harness.Suite {
 			},
 		},
 		{
+			Name: "locate", What: "a typed Lookup by name, of actors that were spawned with theirs",
+			N: 1_000_000, ShortN: 1_000_000, Rows: one("ns", harness.Lower, ratio(1, 0)),
+			Greenroom: locate, Floors: []harness.Floor{{Name: "xsync", What: "a load from a plain xsync map to as many refs", Run: locateXsync}},
+		},
+		{
 			Name: "restart", What: "from a panic to the next message handled by the restarted child of a one_for_one supervisor",
 			N: 20_000, ShortN: 5_000,
 			Rows:      []harness.Row{{Name: "p50", Unit: "us", Reach: ratio(0.2, 0)}, {Name: "p99", Unit: "us", Reach: harness.Reach{AtMost: 20, Ratio: 0.2}}},
