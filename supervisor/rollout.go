@@ -59,7 +59,7 @@ type RollOutError struct {
 
 // Error names the cause, and what could not be undone.
 func (e *RollOutError) Error() string {
-	s := fmt.Sprintf("supervisor: rolled back after %d children: %v", e.Swapped, e.Err)
+	s := fmt.Sprintf("supervisor: rolled back, %d had been swapped: %v", e.Swapped, e.Err)
 	if e.Back != nil {
 		s += fmt.Sprintf(" (not all went back: %v)", e.Back)
 	}
