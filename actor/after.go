@@ -161,5 +161,5 @@ func (t *Timer) Cancel() bool {
 		}
 		mu.Unlock()
 	}
-	return pending
+	return pending || t.every > 0 // which may be between a tick and its next arming
 }

@@ -95,6 +95,9 @@ func TestWakeBeforeBirth(t *testing.T) {
 			if g := <-got; g != gen {
 				t.Errorf("handled by generation %d, not %d", g, gen)
 			}
+			if err := sys.Quiesce(context.Background()); err != nil {
+				t.Fatal(err)
+			}
 			if l := sys.Ledger(); l.ByReason[DeadStopped] != 1 {
 				t.Errorf("dead letters %v", l.ByReason)
 			}
