@@ -3,6 +3,7 @@ package actor
 import (
 	"fmt"
 	"runtime"
+	"time"
 )
 
 // Ledger accounts for every message that was ever accepted by a mailbox, and for replies. Each ends in exactly one class. What the
@@ -54,15 +55,21 @@ func (sys *System) Ledger() Ledger {
 	if !sys.made() {
 		return l
 	}
-	for range 1000 {
+	for try := range 1100 {
 		before := sys.ex.moving.Load()
 		l = sys.readLedger()
 		after := sys.ex.moving.Load()
 		switch {
-		case uint32(before) != 0 || uint32(after) != 0:
+		case uint32(before) == 0 && uint32(after) == 0:
+			if !l.Exact || after == before {
+				return l
+			}
+		case try < 100:
 			runtime.Gosched() // a goroutine is in the middle of a send, which takes a moment only
-		case !l.Exact || after == before:
-			return l
+		case !sys.ex.atRest() && !sys.ex.closing.Load():
+			return l // others go on, too
+		default:
+			time.Sleep(100 * time.Microsecond) // unless the machine has better things to do
 		}
 	}
 	l.Exact = false // others keep sending

@@ -189,7 +189,8 @@ func TestSendEverySurvivesAFullMailbox(t *testing.T) {
 		if n := got.Load(); n < 15 {
 			t.Fatalf("%d ticks", n)
 		}
-		if l := settle(t, sys); l.Dropped != 9 || l.Returned != 0 || dead.all()[0].Reason != actor.DeadOverflow {
+		// nine ticks find no room, or eight: the tenth second is also when room is made
+		if l := settle(t, sys); l.Dropped < 8 || l.Dropped > 9 || l.Returned != 0 || dead.all()[0].Reason != actor.DeadOverflow {
 			t.Fatalf("%v; dead letters %v", l, dead.all())
 		}
 	})
