@@ -297,8 +297,8 @@ func (s *super) childEvent(e actor.ChildEvent) error {
 		}
 		k = &kid{Child: s.template(nil), ref: e.Ref}
 	}
-	if e.Kind == actor.ChildStarted || !s.heldFor(e) {
-		return nil // it has been dealt with
+	if e.Kind == actor.ChildStarted || k.waiting != 0 || !s.heldFor(e) {
+		return nil // it has been dealt with, if only by a sibling's restart
 	}
 	k.incarnation = e.Incarnation
 	if e.Kind == actor.ChildFailed {

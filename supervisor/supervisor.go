@@ -173,6 +173,7 @@ func (sup Supervisor) Delete(ctx context.Context, id string) error {
 		if !k.ref.IsZero() {
 			return fmt.Errorf("%w: %q", ErrRunning, id)
 		}
+		k.waiting = 0 // for the restart of a sibling
 		s.forget(k)
 		return nil
 	})

@@ -715,6 +715,67 @@ func TestRequestsThatWait(t *testing.T) {
 	})
 }
 
+// SUP-6: a child that fails beside one whose restart takes it along is not restarted for itself: it waits with the other.
+func TestTwoFailAtOnce(t *testing.T) {
+	for _, strategy := range []supervisor.Strategy{supervisor.OneForAll, supervisor.RestForOne} {
+		bubble(t, func(t *testing.T, sys *actor.System) {
+			a := child("a", supervisor.Permanent)
+			a.Backoff.Min = time.Second
+			tr := &trace{}
+			sup := start(t, sys, supervisor.Spec{Strategy: strategy, Children: []supervisor.Child{a, child("b", supervisor.Permanent)}, Observe: tr.observe})
+			refs := []actor.AnyRef{lookup(t, sup, "a"), lookup(t, sup, "b")}
+			added, busy := make(chan error), make(chan struct{}, 2)
+			go func() { // keeps the supervisor busy
+				_, err := sup.Add(t.Context(), supervisor.Child{ID: "slow", Start: supervisor.Actor(worker(), actor.Options{
+					OnStart: func(ctx *actor.Context) error { busy <- struct{}{}; return ctx.Sleep(time.Second) },
+				})})
+				added <- err
+			}()
+			<-busy
+			tr.take()
+			for _, ref := range refs {
+				end(t.Context(), ref, "panic")
+				settled(t, sys)
+			}
+			if err := <-added; err != nil {
+				t.Fatal(err)
+			}
+			pass(10 * time.Second)
+			settled(t, sys)
+			want := []string{"started slow", "ended a", "stopped slow", "restarting a", "started a", "started b", "started slow"}
+			if diff := cmp.Diff(want, tr.take()); diff != "" {
+				t.Errorf("%v (-want +got):\n%s", strategy, diff)
+			}
+			for _, ref := range refs {
+				told(t, ref)
+			}
+		})
+	}
+}
+
+// SUP-8: a child that is gone and would be started along with a sibling may be deleted while that waits.
+func TestDeleteOneThatWaitsForASibling(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		a := child("a", supervisor.Permanent)
+		a.Backoff.Min = time.Second
+		b := supervisor.Child{ID: "b", Start: supervisor.Actor(worker(), actor.Options{Name: "the b"})}
+		sup := start(t, sys, supervisor.Spec{Strategy: supervisor.OneForAll, Children: []supervisor.Child{a, b}})
+		if err := sup.Terminate(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		ref := lookup(t, sup, "a")
+		end(t.Context(), ref, "panic")
+		settled(t, sys)
+		if err := sup.Delete(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		told(t, ref)
+		if _, lives := sys.Lookup("the b"); lives {
+			t.Error("it was started")
+		}
+	})
+}
+
 // SUP-18: between the failure and the decision the child handles nothing; a swap, a stop and questions to its supervisor are dealt with.
 func TestNothingIsHandledInBetween(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.System) {
