@@ -715,7 +715,7 @@ func TestRequestsThatWait(t *testing.T) {
 	})
 }
 
-// SUP-6: a child that fails beside one whose restart takes it along is not restarted for itself: it waits with the other.
+// SUP-3 SUP-6: a child that fails beside one whose restart takes it along is not restarted for itself: it waits with the other.
 func TestTwoFailAtOnce(t *testing.T) {
 	for _, strategy := range []supervisor.Strategy{supervisor.OneForAll, supervisor.RestForOne} {
 		bubble(t, func(t *testing.T, sys *actor.System) {
