@@ -667,18 +667,25 @@ func TestNoSystem(t *testing.T) {
 			ctx := context.Background()
 			errs := map[string]error{"Stop": sys.Stop(ctx), "Close": sys.Close(), "Join": sys.Join(ctx), "Quiesce": sys.Quiesce(ctx)}
 			_, errs["AtExit"] = sys.AtExit(0, func(context.Context) {})
+			_, errs["LookupRef"] = actor.LookupRef[*num](sys, "x")
+			names := sys.Names()
+			errs["Bind"], errs["Unbind"] = names.Bind("x", actor.AnyRef{}), names.Unbind("x", actor.AnyRef{})
+			errs["Alias"], errs["Unalias"] = names.Alias("x", "y"), names.Unalias("x")
+			_, errs["Watch"] = names.Watch("x", func(actor.AnyRef) {}, func() {})
 			for what, err := range errs {
 				if err == nil {
 					t.Errorf("%s: no error", what)
 				}
 			}
-			if _, ok := sys.Lookup("x"); ok || sys.Name() != "" || sys.NodeID() != 0 || sys.Trace() != nil || len(sys.DeadLetters()) > 0 {
+			if _, ok := sys.Lookup("x"); ok || sys.Name() != "" || sys.NodeID() != 0 || sys.Trace() != nil || len(sys.DeadLetters()) > 0 || names.Watchers("x") > 0 ||
+				sys.Part("x", func() any { return 1 }) != nil {
 				t.Error("it has something")
 			}
 			if l := sys.Ledger(); l.Sent != 0 || !l.Balanced() {
 				t.Error(l)
 			}
 			sys.SubscribeDeadLetters(func(actor.DeadLetter) {})()
+			sys.AwaitTurn(actor.AnyRef{}, "does nothing")
 		})
 	}
 }

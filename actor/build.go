@@ -15,8 +15,12 @@ import (
 // way for events to become an actor's messages.
 
 // Part returns what is kept with the System under key, and has make make it the first time. The key should be of an unexported type
-// of the package that uses it. Any goroutine may call it; make may run more than once, and one of the results is kept.
+// of the package that uses it. Any goroutine may call it; make may run more than once, and one of the results is kept. A System
+// that is none has no parts: nil.
 func (sys *System) Part(key any, make func() any) any {
+	if !sys.made() {
+		return nil
+	}
 	if v, ok := sys.parts.Load(key); ok {
 		return v
 	}
@@ -28,7 +32,7 @@ func (sys *System) Part(key any, make func() any) any {
 // between two steps, and always the same two: who may be zero, and it and what tell apart those who want a turn at once. Call it
 // before taking a lock. In all other cases it does nothing.
 func (sys *System) AwaitTurn(who AnyRef, what ...string) {
-	if sys.ex.seeded != nil {
+	if sys.made() && sys.ex.seeded != nil {
 		sys.ex.seeded.await(strings.Join(what, ""), who.id, nil)
 	}
 }

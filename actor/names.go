@@ -101,8 +101,13 @@ func newNames(sys *System) *Names {
 	}
 }
 
-// Names is the System's table of names.
-func (sys *System) Names() *Names { return sys.names }
+// Names is the System's table of names. A System that is none has a nil one, which answers with an error.
+func (sys *System) Names() *Names {
+	if !sys.made() {
+		return nil
+	}
+	return sys.names
+}
 
 // Lookup returns the actor of that name or alias. It may have ended by the time you look. Cost: one map load without a lock.
 func (sys *System) Lookup(name string) (AnyRef, bool) {
@@ -135,6 +140,9 @@ func (n *Names) ref(h holder) AnyRef {
 // LookupRef is System.Lookup for a ref to actors that take M. Errors: ErrNoName, or ErrWrongType if the actor takes something
 // else. Cost: that of System.Lookup.
 func LookupRef[M proto.Message](sys *System, name string) (Ref[M], error) {
+	if !sys.made() {
+		return Ref[M]{}, errNoSystem
+	}
 	h, _ := sys.names.table.Load(name)
 	if h.takes != tagOf[M]() {
 		if h = sys.names.byAlias(name); h.takes != tagOf[M]() {
@@ -214,8 +222,15 @@ func (n *Names) Bind(name string, r AnyRef) error {
 	return nil
 }
 
+func (n *Names) checkName(name string) error {
+	if n == nil {
+		return errNoSystem
+	}
+	return CheckName(name)
+}
+
 func (n *Names) check(name string, r AnyRef) error {
-	if err := CheckName(name); err != nil {
+	if err := n.checkName(name); err != nil {
 		return err
 	}
 	switch r.node {
@@ -359,7 +374,7 @@ func (c claim) keep(a *cell) {
 // from now on. Cost: it locks all shares.
 // Errors: ErrBadName; ErrNameTaken, an actor has it; ErrAlias, name is an alias, or alias is the name of one.
 func (n *Names) Alias(alias, name string) error {
-	if err := cmp.Or(CheckName(alias), CheckName(name)); err != nil {
+	if err := cmp.Or(n.checkName(alias), CheckName(name)); err != nil {
 		return err
 	}
 	n.sys.AwaitTurn(AnyRef{}, "aliases ", alias, " ", name)
@@ -388,7 +403,7 @@ func (n *Names) Alias(alias, name string) error {
 
 // Unalias ends an alias. ErrNoName: it is none.
 func (n *Names) Unalias(alias string) error {
-	if err := CheckName(alias); err != nil {
+	if err := n.checkName(alias); err != nil {
 		return err
 	}
 	n.sys.AwaitTurn(AnyRef{}, "unaliases ", alias)
@@ -494,7 +509,7 @@ func (s *nameShare) tell(name string, r AnyRef) {
 // stop ends it: when it has returned no call is under way or will come. It may be called more than once.
 // Errors: ErrBadName, ErrStopped (the System stops).
 func (n *Names) Watch(name string, changed func(AnyRef), closed func()) (stop func(), err error) {
-	if err := CheckName(name); err != nil {
+	if err := n.checkName(name); err != nil {
 		return nil, err
 	}
 	w := &nameWatch{asked: name, changed: changed, closed: closed, added: n.watches.Add(1)}
@@ -520,6 +535,9 @@ func (n *Names) unwatch(w *nameWatch) {
 
 // Watchers is how many watch a name just now, also by an alias: standing queries among them.
 func (n *Names) Watchers(name string) (count int) {
+	if n == nil {
+		return 0
+	}
 	s, at := n.lockReal(name)
 	defer s.mu.Unlock()
 	if list := s.watched[at]; list != nil {
