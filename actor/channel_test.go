@@ -279,11 +279,13 @@ func TestChannelUnderFire(t *testing.T) {
 				})
 				continue
 			}
-			a := start(sys, func(ctx *actor.Context) error { return run(ctx) })
-			senderGroup.Go(func() {
-				if _, err := a.Wait(bounded(t)); err != nil {
+			senderGroup.Add(1) // not by Wait: more than 4,096 others may end before that is called
+			start(sys, func(ctx *actor.Context) error {
+				defer senderGroup.Done()
+				if err := run(ctx); err != nil {
 					t.Error(err)
 				}
+				return nil
 			})
 		}
 		senderGroup.Wait()
