@@ -67,7 +67,7 @@ func TestEveryBench(t *testing.T) {
 		"idle-memory B", "idle-memory/heap B", "idle-memory-used B", "idle-memory-used/heap B",
 		"suspended-100k/handlers MB", "suspended-100k/routines MB", "spawn M/s",
 		"pingpong ns", "pingpong/fresh ns", "pingpong-routine ns", "pingpong-routine/fresh ns", "pairs ns", "pairs/fresh ns",
-		"count ns", "count/fresh ns", "fanin ns", "fanin/fresh ns", "ring ns", "ring/fresh ns",
+		"count ns", "count/fresh ns", "fanin ns", "fanin/fresh ns", "channel ns", "channel/fresh ns", "ring ns", "ring/fresh ns",
 		"call ns", "call/fresh ns", "call-inside ns", "call-inside/fresh ns",
 		"service-call ns", "service-call/fresh ns", "service-call-inside ns", "service-call-inside/fresh ns",
 		"timers/p50 us", "timers/p99 us", "timers/cost ns", "block ns", "blocked M/s",

@@ -58,6 +58,11 @@ func suite() harness.Suite {
 			Greenroom: fanin, Floors: floors("1,000 goroutines, a channel of 1,024", faninChan),
 		},
 		{
+			Name: "channel", What: "1 sender, 1,000 handler actors subscribed to a channel, a delivery", Fresh: true,
+			N: 5_000_000, ShortN: 1_000_000, Rows: one("ns", harness.Lower, ratio(2, 0)),
+			Greenroom: fanout, Floors: floors("1,000 goroutines, a channel of 16 each", fanoutChan),
+		},
+		{
 			Name: "ring", What: "1,000 handler actors in a ring, a hop", Fresh: true,
 			N: 1_000_000, ShortN: 500_000, Rows: one("ns", harness.Lower, ratio(2, 3)),
 			Greenroom: ring, Floors: floors("1,000 goroutines, channels of 1", ringChan),
