@@ -263,19 +263,20 @@ func (f *fanout) give(t *member, m any) {
 			}
 			env.meta |= uint64(s.ex.stamp(s.lastNow))
 		}
-		switch a.box.Push(&s.cache, env) {
-		case mailbox.Wake:
-			s.push(a)
-		case mailbox.Closed:
+		out := a.box.Push(&s.cache, env)
+		if out == mailbox.Closed {
 			t.sub.leave(ErrStopped)
 			return
+		}
+		if out == mailbox.Wake {
+			s.push(a)
 		}
 		s.tally.sent++
 		f.reached++
 	}
 	if s.left--; s.left <= 0 {
 		f.flush()
-		s.lookFromSend(f.c, t.sub.ref)
+		f.c.slot.lookFromSend(f.c, t.sub.ref) // which may be another one by now
 	}
 }
 
@@ -308,12 +309,13 @@ func (f *fanout) giveFromOutside(t *member, env envelope) {
 		env.meta |= uint64(sys.ex.stamp(sys.ex.now()))
 	}
 	sys.outside.sent.Add(1)
-	switch a.box.Push(&f.out.cache, env) {
-	case mailbox.Closed:
+	out := a.box.Push(&f.out.cache, env)
+	if out == mailbox.Closed {
 		sys.outside.sent.Add(^uint64(0))
 		t.sub.leave(ErrStopped)
 		return
-	case mailbox.Wake:
+	}
+	if out == mailbox.Wake {
 		f.wakes(a)
 	}
 	f.reached++

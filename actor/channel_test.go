@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -377,7 +378,7 @@ func TestSubscribeAs(t *testing.T) {
 		case 0:
 			return nil
 		}
-		return &text{Value: fmt.Sprint(m.Value)}
+		return &text{Value: strconv.FormatInt(m.Value, 10)}
 	}
 	published(t, ch, 13, 0)
 	if s, err := actor.SubscribeAs(t.Context(), ch, ref, adapt); s != nil || !errors.Is(err, errBoom) {
