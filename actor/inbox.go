@@ -67,15 +67,15 @@ func (in *Inbox[M]) Poll() (m M, ok bool) {
 		return m, false
 	}
 	c.release(in.ctx)
-	if m, ok = in.ready(c, nil); !ok {
+	if m, ok = in.ready(c, nil, true); !ok {
 		_ = in.drained(c)
 	}
 	return m, ok
 }
 
 // Select returns the oldest message that match accepts, waiting for one under ctx. The others keep their order and are
-// there for a later Receive or Select. match only looks: it may wait, but neither receive, stash nor answer.
-// Cost: linear in what is passed over.
+// there for a later Receive or Select. match only looks: it may wait, but neither receive, stash nor answer. It is asked
+// once about each message. Cost: linear in what is passed over, however often messages arrive meanwhile.
 func (in *Inbox[M]) Select(ctx context.Context, match func(M) bool) (M, error) {
 	if match == nil {
 		var zero M
@@ -97,7 +97,7 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 		return in.receiveUnder(ctx, match)
 	}
 	a := in.ctx.cell
-	for {
+	for first := true; ; first = false {
 		if ctl := a.ctl.Load(); ctl != 0 {
 			if err := in.ctx.interrupted(ctl, false); err != nil {
 				return m, err
@@ -106,7 +106,7 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 				return m, ErrSwapped
 			}
 		}
-		if m, ok := in.ready(c, match); ok {
+		if m, ok := in.ready(c, match, first); ok {
 			c.slot.spend()
 			return m, nil
 		}
@@ -126,7 +126,7 @@ func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, 
 	if err != nil {
 		return m, err
 	}
-	for {
+	for first := true; ; first = false {
 		if in.ctx.cell.ctl.Load() != 0 {
 			if err := w.check(); err != nil {
 				return m, err
@@ -135,7 +135,7 @@ func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, 
 				return m, ErrSwapped
 			}
 		}
-		if m, ok := in.ready(w.c, match); ok {
+		if m, ok := in.ready(w.c, match, first); ok {
 			w.c.slot.spend()
 			return m, nil
 		}
@@ -176,9 +176,10 @@ func (in *Inbox[M]) drained(c *carrier) error {
 	return ErrStopped
 }
 
-// ready takes the oldest matching message without waiting.
-func (in *Inbox[M]) ready(c *carrier, match func(M) bool) (m M, ok bool) {
-	if in.more != nil && len(in.more.skipped) > 0 {
+// ready takes the oldest matching message without waiting. first is set for the first look of a search: a later one has
+// passed over all that is skipped itself.
+func (in *Inbox[M]) ready(c *carrier, match func(M) bool, first bool) (m M, ok bool) {
+	if first && in.more != nil && len(in.more.skipped) > 0 {
 		if m, ok = in.readySkipped(c, match); ok {
 			return m, true
 		}

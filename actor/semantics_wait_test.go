@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -74,6 +75,51 @@ func TestSuspendAndResume(t *testing.T) {
 		}
 		wantErr(t, "resume of the dead", a.Resume(1), actor.ErrStopped)
 	})
+}
+
+// WAIT-3: a Select that messages wake again and again looks at each one once.
+func TestSelectLooksOnce(t *testing.T) {
+	const n = 100
+	for _, under := range []string{"own context", "derived context"} {
+		t.Run(under, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, sys *actor.System) {
+				looks := make(map[int64]int)
+				a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+					search := context.Context(ctx)
+					if under != "own context" {
+						bounded, cancel := ctx.WithTimeout(time.Hour)
+						defer cancel()
+						search = bounded
+					}
+					for range 2 { // the second search begins with all that the first has passed over
+						_, err := in.Select(search, func(m *num) bool {
+							looks[m.Value]++
+							return m.Value >= n
+						})
+						if err != nil {
+							return err
+						}
+					}
+					return nil
+				}))
+				for i := range int64(n + 2) {
+					tell(t, a, i)
+					synctest.Wait() // it has looked at the message, and waits for the next one
+				}
+				_, err := a.Wait(t.Context())
+				wantErr(t, "the searches", err, nil)
+				for i := range int64(n + 2) {
+					want := 2
+					if i >= n {
+						want = 1
+					}
+					if looks[i] != want {
+						t.Errorf("message %d was looked at %d times, want %d", i, looks[i], want)
+					}
+				}
+			})
+		})
+	}
 }
 
 // WAIT-3: Select and categories take what they want and leave the rest in its order; Poll does not wait.
