@@ -42,6 +42,7 @@ type executor struct {
 	quiet   []chan struct{}
 	awaited atomic.Bool // quiet is not empty
 	closing atomic.Bool
+	closed  atomic.Bool // every worker has ended, and its counters are public
 	wg      sync.WaitGroup
 	carried sync.Mutex
 	spareCa []*carrier // resting carriers beyond what slots keep
@@ -418,9 +419,13 @@ func (ex *executor) checkQuiet() {
 	}
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	if len(ex.quiet) == 0 || !ex.isQuiet() {
-		return
+	if len(ex.quiet) > 0 && ex.isQuiet() {
+		ex.tellQuiet()
 	}
+}
+
+// tellQuiet has those go on who wait for quiescence. The caller holds mu.
+func (ex *executor) tellQuiet() {
 	for _, ch := range ex.quiet {
 		close(ch)
 	}
@@ -469,10 +474,6 @@ func (ex *executor) close() {
 	idle := slices.Clone(ex.idle)
 	ex.idle = nil
 	ex.nIdle.Store(0)
-	for _, ch := range ex.quiet {
-		close(ch)
-	}
-	ex.quiet = nil
 	if ex.reserved.state() == slotIdle {
 		idle = append(idle, ex.reserved)
 	}
@@ -493,6 +494,10 @@ func (ex *executor) close() {
 		c.dispose()
 	}
 	ex.spareCa = nil
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	ex.closed.Store(true)
+	ex.tellQuiet()
 }
 
 // keepCarrier stores a resting carrier for any slot, up to idleKeep for each worker; what comes beyond is disposed of.

@@ -66,7 +66,7 @@ func (sys *System) Ledger() Ledger {
 			}
 		case try < 100:
 			runtime.Gosched() // a goroutine is in the middle of a send, which takes a moment only
-		case !sys.ex.atRest() && !sys.ex.closing.Load():
+		case !sys.ex.atRest() && !sys.ex.closed.Load():
 			return l // others go on, too
 		default:
 			time.Sleep(100 * time.Microsecond) // unless the machine has better things to do
@@ -81,7 +81,7 @@ func (sys *System) readLedger() Ledger {
 	ex.toBed()
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	exact := ex.isQuiet() || ex.closing.Load() && sys.living.Load() == 0
+	exact := ex.isQuiet() || ex.closed.Load()
 	t := sys.count()
 	l := Ledger{Sent: t.sent, Handled: t.handled, Dropped: t.dropped, Returned: t.returned, ByReason: map[DeadReason]uint64{}, Exact: exact}
 	for i, n := range t.dead {

@@ -259,7 +259,7 @@ func (sys *System) Quiesce(ctx context.Context) error {
 	ex := sys.ex
 	ex.toBed()
 	ex.mu.Lock()
-	if ex.closing.Load() || ex.isQuiet() {
+	if ex.closed.Load() || ex.isQuiet() {
 		ex.mu.Unlock()
 		return nil
 	}
