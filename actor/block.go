@@ -27,18 +27,29 @@ func (ctx *Context) Block(f func()) error {
 		s.ex.seeded.block(f)
 		return nil
 	}
-	if s.state() == slotStuck {
-		s.ex.recovered(s)
-	}
-	st := s.status.Load()&^slotMask + slotMask + 1
 	s.ex.nBlocked.Add(1)
 	c.block = true
 	queued := s.lifo.Load() != nil || s.head != s.tail // asked before the slot may be another's
-	s.status.Store(st | slotBlocked)
+	st := s.blocks()
 	s.ex.dog.blocked(queued)
 	defer c.unblock(s, st)
 	f()
 	return nil
+}
+
+// blocks turns the state of the slot, which the caller holds, to blocked, and returns what it is then, without the state.
+func (s *slot) blocks() uint64 {
+	for {
+		was := s.status.Load()
+		if was&slotMask == slotStuck {
+			s.ex.recovered(s)
+			continue
+		}
+		st := was&^slotMask + slotMask + 1
+		if s.status.CompareAndSwap(was, st|slotBlocked) {
+			return st
+		}
+	}
 }
 
 // unblock takes the slot back, or comes back by way of the shared queue if it is gone.

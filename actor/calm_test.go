@@ -209,7 +209,7 @@ func TestStuckSlotsRecoverWhereverTheyWait(t *testing.T) {
 			}
 			for range 5 {
 				ref := MustSpawn(sys, Routine(func(ctx *Context, _ *Inbox[*number]) error {
-					for n := sys.ex.dog.trips.Load(); sys.ex.dog.trips.Load() == n; {
+					for s := ctx.here().slot; s.state() != slotStuck; {
 						runtime.Gosched()
 					}
 					return then(ctx)

@@ -150,10 +150,17 @@ func (ex *executor) wakeOne() {
 
 // unrest takes the i-th slot off the idle list. The caller holds mu.
 func (ex *executor) unrest(i int) {
-	ex.idle[i].turnTo(slotRunning)
+	ex.idle[i].getUp()
 	ex.idle = slices.Delete(ex.idle, i, i+1)
 	ex.nIdle.Store(int32(len(ex.idle)))
 	ex.dog.busy()
+}
+
+// getUp ends a slot's rest. Its worker may take a while to wake: until it looks at the clock itself the watchdog counts from
+// here. The caller holds mu.
+func (s *slot) getUp() {
+	s.beat.Store(int64(s.ex.now()))
+	s.turnTo(slotRunning)
 }
 
 // rouse wakes the reserved slot's worker if it rests.
@@ -161,7 +168,7 @@ func (ex *executor) rouse(s *slot) {
 	ex.mu.Lock()
 	resting := s.state() == slotIdle
 	if resting {
-		s.turnTo(slotRunning)
+		s.getUp()
 		ex.dog.busy()
 	}
 	ex.mu.Unlock()
@@ -249,9 +256,10 @@ func (ex *executor) toBed() {
 		return
 	}
 	ex.mu.Lock()
-	if ex.closing.Load() {
+	ex.unstick(s)
+	if ex.closing.Load() || ex.surplus.Load() {
 		ex.mu.Unlock()
-		s.wake <- struct{}{}
+		s.wake <- struct{}{} // it may have to go
 		return
 	}
 	ex.lieDown(s)
@@ -320,11 +328,9 @@ func (ex *executor) anyWork(s *slot) bool {
 // rest parks the slot's worker until it is woken. False means that the worker should go: the System closes, or there are
 // more slots than workers again.
 func (ex *executor) rest(s *slot) bool {
-	if s.state() == slotStuck {
-		ex.recovered(s)
-	}
 	ex.timers.poll(s, ex.now())
 	ex.mu.Lock()
+	ex.unstick(s)
 	if ex.closing.Load() || ex.retires(s) {
 		s.flush()
 		ex.leave(s)
@@ -350,7 +356,7 @@ func (ex *executor) stopResting(s *slot) bool {
 		if s.state() != slotIdle {
 			return false
 		}
-		s.turnTo(slotRunning)
+		s.getUp()
 		return true
 	}
 	i := slices.Index(ex.idle, s)
@@ -370,6 +376,7 @@ func (ex *executor) retires(s *slot) bool {
 func (ex *executor) retire(s *slot) bool {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
+	ex.unstick(s)
 	if !ex.retires(s) {
 		return false
 	}
@@ -396,6 +403,7 @@ func (ex *executor) leave(s *slot) {
 	}
 	s.resting = nil
 	s.lung.close()
+	s.turnTo(slotIdle) // the watchdog may still have it on its list
 	if s == ex.reserved || ex.closing.Load() {
 		return // its counters are still read where they are
 	}

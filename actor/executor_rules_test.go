@@ -338,6 +338,39 @@ func TestStuckSlotsAreStolenFrom(t *testing.T) {
 	}
 }
 
+// A slot that was idle or in Block for long has not kept others waiting, and one that has left cannot be stuck.
+func TestRestIsNotStuck(t *testing.T) {
+	ex, slots := bareSlots(1)
+	s := slots[0]
+	ex.reserved, ex.live, ex.start = &slot{ex: ex, special: true}, 1, time.Now().Add(-time.Hour)
+	ex.reserved.turnTo(slotIdle)
+	ex.dog = watchdog{ex: ex, after: time.Minute, seen: make(map[*slot]uint64)}
+	for _, c := range []struct {
+		name      string
+		s         *slot
+		rest, end func()
+	}{
+		{"rest", s, func() { ex.lieDown(s) }, func() { ex.unrest(0) }},
+		{"rest of the reserved one", ex.reserved, func() { ex.reserved.turnTo(slotIdle) }, func() { ex.stopResting(ex.reserved) }},
+		{"Block", s, func() { s.blocks() }, func() { s.turnTo(slotRunning) }},
+	} {
+		s.beat.Store(int64(ex.now()))
+		c.rest()
+		c.s.beat.Store(0) // an hour ago
+		ex.dog.look()
+		c.end()
+		ex.dog.look()
+		if n := ex.dog.trips.Load(); n != 0 || ex.stuck != 0 {
+			t.Fatalf("after a %s: %d trips, %d slots stuck", c.name, n, ex.stuck)
+		}
+	}
+	seen := s.status.Load()
+	ex.leave(s)
+	if ex.dog.startSpare(s, seen); ex.stuck != 0 || ex.dog.trips.Load() != 0 {
+		t.Errorf("%d slots stuck of those that have left", ex.stuck)
+	}
+}
+
 // A slot that is busy lets other goroutines run now and then, and has Go look at its network poller.
 func TestWorkersBreathe(t *testing.T) {
 	st := newStage(t)

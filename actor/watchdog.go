@@ -133,6 +133,7 @@ func (d *watchdog) look() {
 		switch st := s.status.Load(); st & slotMask {
 		case slotBlocked:
 			blocked = true
+			s.beat.Store(int64(now)) // it does not look at the clock when it comes back
 			if waiting || s == ex.reserved && ex.system.n.Load() > 0 {
 				d.blockedSlot(s, st)
 			}
@@ -217,6 +218,11 @@ func (d *watchdog) startSpare(s *slot, st uint64) (stuck int, started bool) {
 func (ex *executor) recovered(s *slot) {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
+	ex.unstick(s)
+}
+
+// unstick is recovered for who holds mu. A slot must not change its state before: the watchdog may have given it up this moment.
+func (ex *executor) unstick(s *slot) {
 	st := s.status.Load()
 	if st&slotMask != slotStuck || !s.status.CompareAndSwap(st, st&^slotMask|slotRunning) {
 		return
