@@ -10,7 +10,7 @@
 //	Migrate                                        the function that makes a new one of an old one
 //
 //	generated code calls                           for
-//	Behave, Answer, Unexpected                     the behaviour of a service
+//	Behave, BehavePersistent, Answer, Unexpected   the behaviour of a service
 //	ServeStream, ServeClientStream, ServeBidiStream
 //	Stream, OpenClientStream, OpenBidiStream       the methods of a typed ref
 //	WithTimeout, WithMailbox                       options of the schema

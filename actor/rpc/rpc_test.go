@@ -228,14 +228,62 @@ func TestStart(t *testing.T) {
 				}
 				_, err := ref.Add(ctx, &pb.AddRequest{Delta: 666})
 				wantErr(t, "a panic", err, actor.ErrStopped)
-				for { // it is held a moment after its caller is told
-					if _, err := ctx.RestartChild(ref.Any()); !errors.Is(err, actor.ErrNotHeld) {
-						break
-					}
-					if err := ctx.Yield(); err != nil {
-						return err
-					}
+				restartHeld(ctx, ref.Any())
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// restartHeld restarts a guarded child, which is held a moment after its caller is told.
+func restartHeld(ctx *actor.Context, child actor.AnyRef) {
+	for {
+		if _, err := ctx.RestartChild(child); !errors.Is(err, actor.ErrNotHeld) {
+			return
+		}
+		if ctx.Yield() != nil {
+			return
+		}
+	}
+}
+
+// RPC-28: what persist makes of an implementation the next incarnation is made of.
+func TestPersistent(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		restore := func(_ *actor.Context, kept *int64) (pb.CounterServer, error) {
+			c := &counter{}
+			if kept != nil {
+				c.total = *kept
+			}
+			return c, nil
+		}
+		persist := func(s pb.CounterServer) (*int64, error) { return &s.(*counter).total, nil }
+		for _, b := range []actor.Behaviour[pb.CounterMessage]{
+			pb.PersistentCounterBehaviour(nil, persist),
+			pb.PersistentCounterBehaviour[int64](restore, nil),
+		} {
+			_, err := actor.Spawn(sys, b)
+			wantErr(t, "a function that is missing", err, actor.ErrNilBehaviour)
+		}
+		err := inActor(t, sys, func(ctx *actor.Context) error {
+			if err := actor.Guard(ctx, func(actor.ChildEvent) *pb.NoteRequest { return &pb.NoteRequest{} }); err != nil {
+				return err
+			}
+			guarded, _, err := actor.SpawnGuarded(ctx, pb.PersistentCounterBehaviour(restore, persist))
+			if err != nil {
+				return err
+			}
+			ref := pb.CounterRef{Ref: guarded}
+			for i := range int64(3) {
+				if resp, err := ref.Add(ctx, &pb.AddRequest{Delta: 5}); err != nil || resp.Total != 5*(i+1) {
+					t.Errorf("incarnation %d: %v, %v", i, resp, err)
 				}
+				_, err := ref.Add(ctx, &pb.AddRequest{Delta: 666})
+				wantErr(t, "a panic", err, actor.ErrStopped)
+				restartHeld(ctx, ref.Any())
 			}
 			return nil
 		})

@@ -22,6 +22,16 @@ func Behave[S any, M proto.Message](start func(ctx *actor.Context) (S, error), h
 	}, func(ctx *actor.Context, s *S, m M) error { return handle(ctx, *s, m) })
 }
 
+// BehavePersistent is Behave with a state that outlives an incarnation, as actor.Persistent. For generated code.
+func BehavePersistent[S, P any, M proto.Message](restore func(ctx *actor.Context, kept *P) (S, error), handle func(ctx *actor.Context, s S, m M) error, persist func(s S) (*P, error)) actor.Behaviour[M] {
+	if restore == nil || persist == nil {
+		return actor.Behaviour[M]{}
+	}
+	return actor.Persistent(func(ctx *actor.Context, kept *P) (*S, error) {
+		return made(restore(ctx, kept))
+	}, func(ctx *actor.Context, s *S, m M) error { return handle(ctx, *s, m) }, func(s *S) (*P, error) { return persist(*s) })
+}
+
 // made is an implementation that is there.
 func made[S any](s S, err error) (*S, error) {
 	if err == nil && any(s) == nil {

@@ -37,6 +37,12 @@ func NumberBehaviour(start func(ctx *actor.Context) (NumberServer, error)) actor
 	return rpc.Behave(start, handleNumber)
 }
 
+// PersistentNumberBehaviour is NumberBehaviour whose state outlives an incarnation: persist turns the
+// implementation into what is kept, restore makes the next one of that, as in actor.Persistent.
+func PersistentNumberBehaviour[P any](restore func(ctx *actor.Context, kept *P) (NumberServer, error), persist func(s NumberServer) (*P, error)) actor.Behaviour[NumberMessage] {
+	return rpc.BehavePersistent(restore, handleNumber, persist)
+}
+
 // handleNumber has s deal with one message.
 func handleNumber(ctx *actor.Context, s NumberServer, m NumberMessage) error {
 	switch m := m.(type) {

@@ -25,7 +25,8 @@ func base(service *protogen.Service) string {
 // goNames are the exported names that a service needs in its package.
 func goNames(base string) []string {
 	return []string{
-		base + "Server", base + "Message", base + "Behaviour", "Spawn" + base, base + "Ref", base + "RefOf", base + "Service", base + "Factory",
+		base + "Server", base + "Message", base + "Behaviour", "Persistent" + base + "Behaviour",
+		"Spawn" + base, base + "Ref", base + "RefOf", base + "Service", base + "Factory",
 	}
 }
 

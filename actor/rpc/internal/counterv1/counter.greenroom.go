@@ -52,6 +52,12 @@ func CounterBehaviour(start func(ctx *actor.Context) (CounterServer, error)) act
 	return rpc.Behave(start, handleCounter)
 }
 
+// PersistentCounterBehaviour is CounterBehaviour whose state outlives an incarnation: persist turns the
+// implementation into what is kept, restore makes the next one of that, as in actor.Persistent.
+func PersistentCounterBehaviour[P any](restore func(ctx *actor.Context, kept *P) (CounterServer, error), persist func(s CounterServer) (*P, error)) actor.Behaviour[CounterMessage] {
+	return rpc.BehavePersistent(restore, handleCounter, persist)
+}
+
 // handleCounter has s deal with one message.
 func handleCounter(ctx *actor.Context, s CounterServer, m CounterMessage) error {
 	switch m := m.(type) {
@@ -182,6 +188,12 @@ func (*EnterRequest) ledgerMessage() {}
 // the actor; an error ends it.
 func LedgerBehaviour(start func(ctx *actor.Context) (LedgerServer, error)) actor.Behaviour[LedgerMessage] {
 	return rpc.Behave(start, handleLedger)
+}
+
+// PersistentLedgerBehaviour is LedgerBehaviour whose state outlives an incarnation: persist turns the
+// implementation into what is kept, restore makes the next one of that, as in actor.Persistent.
+func PersistentLedgerBehaviour[P any](restore func(ctx *actor.Context, kept *P) (LedgerServer, error), persist func(s LedgerServer) (*P, error)) actor.Behaviour[LedgerMessage] {
+	return rpc.BehavePersistent(restore, handleLedger, persist)
 }
 
 // handleLedger has s deal with one message.
