@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
 // openFolder returns where the folder really is, or why it cannot be read.
@@ -30,27 +28,26 @@ func openFolder(path string) (string, error) {
 	return root, nil
 }
 
-// feed ingests every plain file below root but the hidden ones, and prints how many they were. What is neither plain nor
-// hidden it logs and passes over. When ctx is done it starts
-// on no more files; work bounds those that it has started on.
-func (s *service) feed(ctx, work context.Context, root string, log *slog.Logger) {
+// feed is the child that ingests every plain file below -dir but the hidden ones, and prints how many they were. What is neither
+// plain nor hidden it logs and passes over. When ctx is done it starts on no more files, and waits for those that it has started on.
+func (s *service) feed(ctx context.Context) error {
+	root := s.opts.dir
 	paths := make(chan string)
 	var counted, failed atomic.Uint64
 	var feeders sync.WaitGroup
-	for range 2 * len(s.desks) {
+	for range 2 * s.opts.workers {
 		feeders.Go(func() {
 			for path := range paths {
-				_, err := s.ingest(work, &pb.IngestMessage{Source: &pb.IngestMessage_File{File: &pb.File{Path: path}}})
-				if err != nil {
+				if err := s.ingestFile(path); err != nil {
 					failed.Add(1)
-					log.Warn("file not counted", "path", path, "why", err.Error())
+					s.log.Warn("file not counted", "path", path, "why", err.Error())
 					continue
 				}
 				counted.Add(1)
 			}
 		})
 	}
-	s.walk(ctx, root, paths, log)
+	s.walk(ctx, root, paths)
 	close(paths)
 	feeders.Wait()
 	state := "done"
@@ -58,15 +55,44 @@ func (s *service) feed(ctx, work context.Context, root string, log *slog.Logger)
 		state = "interrupted"
 	}
 	fmt.Fprintf(s.out, "folder %s %s: %d files counted, %d not\n", root, state, counted.Load(), failed.Load())
+	return nil
 }
 
-func (s *service) walk(ctx context.Context, root string, paths chan<- string, log *slog.Logger) {
+func (s *service) ingestFile(path string) error {
+	text, err := readFile(path, s.opts.maxBytes)
+	if err != nil {
+		s.refused.Add(1)
+		return err
+	}
+	_, err = s.ingest(path, text)
+	return err
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(path string, limit int64) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", refusedError(err.Error())
+	}
+	defer func() { _ = f.Close() }() // only read from
+	var text strings.Builder
+	n, err := io.Copy(&text, io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return "", refusedError(err.Error())
+	case n > limit:
+		return "", refusedError(fmt.Sprintf("the file is larger than %d bytes: raise -max-bytes", limit))
+	}
+	return text.String(), nil
+}
+
+func (s *service) walk(ctx context.Context, root string, paths chan<- string) {
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return fs.SkipAll
 		case err != nil:
-			log.Warn("not readable, passed over", "path", path, "why", err.Error())
+			s.log.Warn("not readable, passed over", "path", path, "why", err.Error())
 			return nil
 		case path != root && strings.HasPrefix(entry.Name(), "."):
 			if entry.IsDir() {
@@ -76,7 +102,7 @@ func (s *service) walk(ctx context.Context, root string, paths chan<- string, lo
 		case entry.IsDir():
 			return nil
 		case !entry.Type().IsRegular():
-			log.Warn("not a plain file, passed over", "path", path, "kind", kindOf(entry.Type()))
+			s.log.Warn("not a plain file, passed over", "path", path, "kind", kindOf(entry.Type()))
 			return nil
 		}
 		select {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/greenroom-go/greenroom/actor"
 	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
+	"github.com/greenroom-go/greenroom/supervisor"
 )
 
 const (
@@ -33,6 +35,8 @@ const help = `A word count on actors.
 POST /documents?name=NAME   count the text in the body: curl --data-binary @FILE 'localhost:8080/documents?name=FILE'
 GET  /top?n=10              the most frequent words; &format=text or json, or Accept: application/json
 GET  /stats                 what was counted, refused and quarantined, and the ledger of all messages
+GET  /tree                  the actors, what each does, and how often it was restarted
+GET  /events                what happened lately: restarts, documents tried again, swaps
 GET  /deadletters           messages that nobody handled: documents that made a worker panic, and why
 GET  /metrics               for Prometheus
 GET  /healthz               200 while documents are taken, else 503
@@ -59,6 +63,8 @@ func (s *service) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /top", s.getTop)
 	mux.HandleFunc("GET /stats", s.getStats)
+	mux.HandleFunc("GET /tree", s.getTree)
+	mux.HandleFunc("GET /events", s.getEvents)
 	mux.HandleFunc("GET /deadletters", s.getDeadLetters)
 	mux.HandleFunc("GET /healthz", s.getHealth)
 	mux.Handle("GET /metrics", s.metrics())
@@ -78,8 +84,7 @@ func (s *service) postDocument(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	doc := &pb.Document{Name: name, Text: string(body)}
-	reply, err := s.ingest(r.Context(), &pb.IngestMessage{Source: &pb.IngestMessage_Document{Document: doc}})
+	reply, err := s.ingest(name, string(body))
 	s.allowAnswer(w)
 	if err != nil {
 		writeError(w, statusOf(err), explain(name, err))
@@ -152,7 +157,7 @@ func statusOf(err error) int {
 func explain(name string, err error) error {
 	if panicked, ok := errors.AsType[*actor.PanicError](err); ok {
 		return fmt.Errorf("document %q made its worker panic: %v; it is quarantined, see /deadletters, "+
-			"and a fresh worker has taken over", name, panicked.Value)
+			"and the worker goes on with the next one", name, panicked.Value)
 	}
 	return fmt.Errorf("document %q was not counted: %w", name, err)
 }
@@ -209,7 +214,10 @@ type stats struct {
 	Quarantined uint64  `json:"quarantined"`
 	GivenUp     uint64  `json:"given_up"`
 	Waiting     int64   `json:"waiting"`
-	Replaced    uint64  `json:"workers_replaced"`
+	Restarts    uint64  `json:"restarts"`
+	TriedAgain  uint64  `json:"tried_again"`
+	Killed      uint64  `json:"killed"`
+	Behaviour   string  `json:"shard_behaviour"`
 	Seconds     float64 `json:"uptime_seconds"`
 	Ledger      string  `json:"ledger"`
 }
@@ -228,7 +236,10 @@ func (s *service) getStats(w http.ResponseWriter, r *http.Request) {
 		Quarantined: s.quarantined.Load(),
 		GivenUp:     s.abandoned.Load(),
 		Waiting:     s.pending.Load(),
-		Replaced:    s.replaced.Load(),
+		Restarts:    s.restarted.Load(),
+		TriedAgain:  s.again.Load(),
+		Killed:      s.killed.Load(),
+		Behaviour:   s.mode.Load().name,
 		Seconds:     time.Since(s.started).Seconds(),
 		Ledger:      s.sys.Ledger().String(),
 	})
@@ -258,18 +269,66 @@ func describe(l actor.DeadLetter) deadLetter {
 	if l.Err != nil {
 		d.Error = l.Err.Error()
 	}
-	m, ok := l.Message.(*pb.IngestMessage)
-	if !ok {
-		return d
-	}
-	switch source := m.Source.(type) {
-	case *pb.IngestMessage_Document:
-		d.Document, d.Bytes = source.Document.Name, len(source.Document.Text)
-		d.Excerpt = shorten(source.Document.Text, excerptBytes)
-	case *pb.IngestMessage_File:
-		d.Document = source.File.Path
+	if m, ok := l.Message.(*pb.IngestRequest); ok {
+		d.Document, d.Bytes, d.Excerpt = m.Name, len(m.Text), shorten(m.Text, excerptBytes)
 	}
 	return d
+}
+
+func (s *service) getTree(w http.ResponseWriter, r *http.Request) {
+	var text strings.Builder
+	if err := drawTree(r.Context(), &text, s.tree, "service", ""); err != nil {
+		writeError(w, statusOf(err), err)
+		return
+	}
+	writeText(w, http.StatusOK, text.String())
+}
+
+// drawTree writes a line for a supervisor, and one for each of its children, with theirs below.
+func drawTree(ctx context.Context, text *strings.Builder, sup supervisor.Supervisor, name, indent string) error {
+	children, err := sup.Children(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the supervisor of %s: %w", name, err)
+	}
+	if indent == "" {
+		fmt.Fprintln(text, name)
+	}
+	for i, c := range children {
+		branch, below := "├── ", "│   "
+		if i == len(children)-1 {
+			branch, below = "└── ", "    "
+		}
+		fmt.Fprintf(text, "%s%s%-10s %v, %v, restarts %d\n", indent, branch, c.ID, c.Kind, c.Status, c.Restarts)
+		if c.Kind != supervisor.KindTree || c.Status != supervisor.Running {
+			continue
+		}
+		if tree, err := sup.Tree(ctx, c.ID); err == nil {
+			if err := drawTree(ctx, text, tree, c.ID, indent+below); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *service) getEvents(w http.ResponseWriter, r *http.Request) {
+	var recent *pb.RecentResponse
+	err := untilAnswered(r.Context(), func() error {
+		stats, err := s.statsRef()
+		if err == nil {
+			recent, err = stats.Recent(r.Context(), &pb.RecentRequest{})
+		}
+		return err
+	}, nil)
+	if err != nil {
+		writeError(w, statusOf(err), err)
+		return
+	}
+	var text strings.Builder
+	for _, e := range recent.Events {
+		fmt.Fprintln(&text, inWords(e))
+	}
+	writeText(w, http.StatusOK, text.String())
 }
 
 func (s *service) getHealth(w http.ResponseWriter, _ *http.Request) {
@@ -297,11 +356,19 @@ func (s *service) metrics() http.Handler {
 			ConstLabels: prometheus.Labels{"outcome": outcome},
 		}, func() float64 { return float64(n.Load()) }))
 	}
+	for _, c := range []struct {
+		name, help string
+		n          *atomic.Uint64
+	}{
+		{"wordcount_restarts_total", "Restarts of parts of the service by their supervisors.", &s.restarted},
+		{"wordcount_documents_tried_again_total", "Times that a document was counted again because its worker had ended.", &s.again},
+		{"wordcount_killed_total", "Actors that -chaos has killed.", &s.killed},
+		{"wordcount_swaps_total", "Times that the behaviour of the shards was replaced.", &s.swapped},
+	} {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help},
+			func() float64 { return float64(c.n.Load()) }))
+	}
 	registry.MustRegister(
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "wordcount_workers_replaced_total",
-			Help: "Workers that ended and were replaced by fresh ones.",
-		}, func() float64 { return float64(s.replaced.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wordcount_documents_waiting",
 			Help: "Documents that somebody waits for.",

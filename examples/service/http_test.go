@@ -76,7 +76,7 @@ func startService(t *testing.T, args ...string) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.s, err = newService(o, c.out, c.err); err != nil {
+	if c.s, err = newService(o, c.out, c.err, nil); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(c.s.handler())
@@ -194,6 +194,7 @@ func TestWrongMethods(t *testing.T) {
 	c := startService(t)
 	for path, allowed := range map[string]string{
 		"/documents": "POST", "/top": "GET", "/stats": "GET", "/metrics": "GET", "/deadletters": "GET", "/healthz": "GET",
+		"/tree": "GET", "/events": "GET",
 	} {
 		status, _, header := c.ask(http.MethodDelete, path, "")
 		if status != http.StatusMethodNotAllowed || !strings.Contains(header.Get("Allow"), allowed) {
@@ -204,7 +205,7 @@ func TestWrongMethods(t *testing.T) {
 
 // TestTotalsUnderLoad posts from many clients while others ask, through queues so short that both have to wait.
 func TestTotalsUnderLoad(t *testing.T) {
-	c := startService(t, "-queue=1", "-desks=3", "-inflight=12")
+	c := startService(t, "-queue=1", "-workers=3", "-inflight=12")
 	const clients, posts = 16, 25
 	var posting, asking sync.WaitGroup
 	done := make(chan struct{})
@@ -247,11 +248,11 @@ func TestTotalsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestPoison posts good documents beside ones that make their worker panic, through one desk: nothing but the poison is
-// lost.
+// TestPoison posts good documents beside ones that make their worker panic, all to one worker: nothing but the poison is
+// lost, and however much of it comes, the worker goes on.
 func TestPoison(t *testing.T) {
-	c := startService(t, "-desks=1", "-poison=arsenic")
-	const good, bad = 60, 12
+	c := startService(t, "-workers=1", "-poison=arsenic", "-dead-letters=1000")
+	const good, bad = 60, 2 * restartsASecond
 	var posting sync.WaitGroup
 	for i := range good {
 		posting.Go(func() {
@@ -267,7 +268,7 @@ func TestPoison(t *testing.T) {
 	posting.Wait()
 	c.expect(http.MethodPost, "/documents", "Arsenic is spelt otherwise", 200)
 	s := c.stats()
-	if s.Documents != good+1 || s.Words != 3*good+4 || s.Quarantined != bad || s.Replaced != bad || s.GivenUp != 0 {
+	if s.Documents != good+1 || s.Words != 3*good+4 || s.Quarantined != bad || s.Restarts != 0 || s.GivenUp != 0 {
 		t.Errorf("stats: %+v", s)
 	}
 	var letters []deadLetter
@@ -285,12 +286,13 @@ func TestPoison(t *testing.T) {
 	if len(letters) != bad || len(names) != bad {
 		t.Errorf("%d dead letters of %d documents, want %d", len(letters), len(names), bad)
 	}
-	c.expect(http.MethodGet, "/metrics", "", 200, `wordcount_documents_total{outcome="quarantined"} 12`, "wordcount_workers_replaced_total 12")
+	c.expect(http.MethodGet, "/metrics", "", 200, fmt.Sprintf(`wordcount_documents_total{outcome="quarantined"} %d`, bad))
+	c.expect(http.MethodGet, "/events", "", 200, "worker-0 passed a document over: panic: poison word")
 }
 
 // TestClientsThatGoAway has clients give up while they wait: the service goes on and counts what others post.
 func TestClientsThatGoAway(t *testing.T) {
-	c := startService(t, "-desks=1", "-queue=1")
+	c := startService(t, "-workers=1", "-queue=1")
 	ctx, cancel := context.WithCancel(context.Background())
 	var leaving sync.WaitGroup
 	for range 20 {

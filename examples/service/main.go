@@ -1,9 +1,11 @@
-// Command service counts words: a small but real service on actors. HTTP handlers stand in front; behind them documents
-// queue at desks, workers split them, and sharded actors hold the counts. See README.md beside this file.
+// Command service counts words: a small but real service, a supervised tree of typed actors. HTTP handlers stand in front;
+// behind them workers split documents, and sharded actors hold the counts. See README.md beside this file.
 //
 //	go run ./examples/service
 //	curl --data-binary @README.md 'localhost:8080/documents?name=readme'
 //	curl 'localhost:8080/top?n=10'
+//
+//	go run ./examples/service -load 8 -chaos -swap -for 10s
 //
 // Ctrl-C ends it in good order: it takes no more documents, counts those it has, and prints the totals and the ledger of
 // all messages. Clients that do not finish are cut off in time for that. A second Ctrl-C ends it at once. Exit codes: 0 all
@@ -16,9 +18,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -48,11 +47,15 @@ type options struct {
 	listen      string
 	dir         string
 	shards      int
-	desks       int
+	workers     int
 	queue       int
 	inflight    int
 	maxBytes    int64
 	poison      string
+	load        int
+	chaos       bool
+	swap        bool
+	runFor      time.Duration
 	patience    time.Duration
 	progress    time.Duration
 	grace       time.Duration
@@ -66,11 +69,15 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to listen on; one that others can reach lets anybody post")
 	flags.StringVar(&o.dir, "dir", "", "`folder` whose files are counted at the start, those below it included")
 	flags.IntVar(&o.shards, "shards", 4, "actors that hold the counts")
-	flags.IntVar(&o.desks, "desks", 4, "queues for documents, each with a worker")
-	flags.IntVar(&o.queue, "queue", 16, "documents that wait at one desk; further ones wait outside")
+	flags.IntVar(&o.workers, "workers", 4, "actors that split documents")
+	flags.IntVar(&o.queue, "queue", 16, "documents that wait at one worker; further ones wait outside")
 	flags.IntVar(&o.inflight, "inflight", 128, "posts that are read at the same time; further ones wait unread")
 	flags.Int64Var(&o.maxBytes, "max-bytes", 1<<20, "largest document, in `bytes`")
 	flags.StringVar(&o.poison, "poison", "POISON", "`word` that makes the worker panic when a document begins with it, in exactly these letters; empty for none")
+	flags.IntVar(&o.load, "load", 0, "clients that post documents without end; at the end the totals are compared with what they were told")
+	flags.BoolVar(&o.chaos, "chaos", false, "kill an actor ten times a second, chosen at random")
+	flags.BoolVar(&o.swap, "swap", false, "replace the behaviour of the shards every second or so, while they count")
+	flags.DurationVar(&o.runFor, "for", 0, "end after that `time`; 0 for not by itself")
 	flags.DurationVar(&o.patience, "patience", 30*time.Second, "how long a client may take to send a document, or to take an answer")
 	flags.DurationVar(&o.progress, "progress", time.Second, "time between lines of progress; 0 for none")
 	flags.DurationVar(&o.grace, "grace", 10*time.Second, "how long the end may take: half for open requests, the rest for the counts")
@@ -95,7 +102,7 @@ func (o options) check(rest []string) error {
 		most  int64
 	}{
 		{"shards", int64(o.shards), 1 << 10},
-		{"desks", int64(o.desks), 1 << 10},
+		{"workers", int64(o.workers), 1 << 10},
 		{"queue", int64(o.queue), 1 << 20},
 		{"inflight", int64(o.inflight), 1 << 20},
 		{"max-bytes", o.maxBytes, 1 << 30},
@@ -105,11 +112,14 @@ func (o options) check(rest []string) error {
 			return fmt.Errorf("-%s is %d: it must be from 1 to %d", limit.name, limit.value, limit.most)
 		}
 	}
+	if o.load < 0 || o.load > 1<<10 {
+		return fmt.Errorf("-load is %d: it must be from 0 to %d", o.load, 1<<10)
+	}
 	if words := slices.Collect(split(o.poison)); o.poison != "" && !slices.Equal(words, []string{o.poison}) {
 		return fmt.Errorf("-poison is %q: no document begins with that, it must be one word of letters and digits", o.poison)
 	}
-	if o.progress < 0 || o.grace <= 0 || o.patience <= 0 {
-		return errors.New("-progress must not be negative, and -grace and -patience must be positive")
+	if o.progress < 0 || o.runFor < 0 || o.grace <= 0 || o.patience <= 0 {
+		return errors.New("-progress and -for must not be negative, and -grace and -patience must be positive")
 	}
 	return nil
 }
@@ -130,7 +140,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// serve runs the service until ctx is done or something fails.
+// serve runs the service until ctx is done, -for is over or something fails.
 func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if o.dir != "" {
 		root, err := openFolder(o.dir)
@@ -139,97 +149,31 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		}
 		o.dir = root
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
+	listener, err := listen(ctx, o.listen)
 	if err != nil {
-		return explainListen(o.listen, err)
+		return err
 	}
-	s, err := newService(o, stdout, stderr)
+	fmt.Fprintf(stdout, "listening on http://%s, Ctrl-C ends\n", listener.Addr())
+	s, err := newService(o, stdout, stderr, listener)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	work, giveUp := context.WithCancelCause(context.Background()) // what requests and the folder's files are done under
-	defer giveUp(nil)
-	server := &http.Server{
-		BaseContext:       func(net.Listener) context.Context { return work },
-		Handler:           s.handler(),
-		ReadHeaderTimeout: min(5*time.Second, o.patience),
-		ReadTimeout:       o.patience,
-		WriteTimeout:      o.patience,
-		IdleTimeout:       time.Minute,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	var over <-chan time.Time // never
+	if o.runFor > 0 {
+		over = time.After(o.runFor)
 	}
-	broken := make(chan error, 1)
-	go func() { broken <- server.Serve(listener) }()
-	fmt.Fprintf(stdout, "listening on http://%s, Ctrl-C ends\n", listener.Addr())
-
-	fed := make(chan struct{})
-	feeding, stopFeeding := context.WithCancel(ctx)
-	defer stopFeeding()
-	go func() {
-		defer close(fed)
-		if o.dir != "" {
-			s.feed(feeding, work, o.dir, log)
-		}
-	}()
-
 	var why error
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(stdout, "ending: no more documents are taken; Ctrl-C again ends at once")
+	case <-over:
+		fmt.Fprintf(stdout, "ending after %v: no more documents are taken\n", o.runFor)
 	case <-s.failed.Done():
 		why = context.Cause(s.failed)
-	case why = <-broken:
-		why = fmt.Errorf("serve HTTP: %w", why)
 	}
-	stopFeeding()
 	grace, cancel := context.WithTimeout(context.Background(), o.grace)
 	defer cancel()
-	s.closing.Store(true)
-	if !endIntake(grace, server, fed, func() { giveUp(errEnding) }) {
-		fmt.Fprintln(stderr, "service: what clients and files had not finished in half of -grace was cut off and not acknowledged")
-	}
 	return errors.Join(why, s.stop(grace))
-}
-
-func explainListen(address string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("-listen %s is taken: choose another address, as 127.0.0.1:8081", address)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("-listen %s is not allowed: choose a port from 1024 on, as 127.0.0.1:8081: %w", address, err)
-	}
-	return fmt.Errorf("-listen %s cannot be listened on: %w", address, err)
-}
-
-// errEnding is why requests are cut off at the end.
-var errEnding = errors.New("the service is ending")
-
-// endIntake ends what brings documents. Open requests and files have half of the grace to finish; then giveUp is called,
-// and what heeds it has another tenth to answer, before connections are closed. It reports whether all finished by
-// themselves. What it leaves of the grace is for counting what has come in, so no client can use it up.
-func endIntake(grace context.Context, server *http.Server, fed <-chan struct{}, giveUp func()) bool {
-	ended := func(within context.Context) bool {
-		err := server.Shutdown(within)
-		select {
-		case <-fed:
-			return err == nil
-		case <-within.Done():
-			return false
-		}
-	}
-	finish, cancel := share(grace, 0.5)
-	defer cancel()
-	if ended(finish) {
-		return true
-	}
-	giveUp()
-	answer, cancel := share(grace, 0.2) // of the half that is left
-	defer cancel()
-	if !ended(answer) {
-		_ = server.Close() // connections that are broken already are no concern
-	}
-	return false
 }
 
 // share returns a context for a part of the time that is left of grace.

@@ -98,7 +98,9 @@ func TestWrongCommandLine(t *testing.T) {
 		{"argument", []string{"docs"}, 2, `unexpected argument "docs"`},
 		{"no number", []string{"-shards=many"}, 2, "shards"},
 		{"no shards", []string{"-shards=0"}, 2, "-shards is 0: it must be from 1"},
-		{"too many desks", []string{"-desks=100000"}, 2, "-desks is 100000"},
+		{"too many workers", []string{"-workers=100000"}, 2, "-workers is 100000"},
+		{"negative load", []string{"-load=-1"}, 2, "-load is -1"},
+		{"ended before it began", []string{"-for=-1s"}, 2, "-for"},
 		{"negative limit", []string{"-max-bytes=-1"}, 2, "-max-bytes is -1"},
 		{"poison of two words", []string{"-poison=two words"}, 2, "-poison is \"two words\""},
 		{"poison of no letters", []string{"-poison=!"}, 2, "-poison is \"!\""},
@@ -131,58 +133,88 @@ func TestProgress(t *testing.T) {
 	p.end(0)
 }
 
-// TestPartThatFails kills a shard: the service must not go on with counts that are gone.
-func TestPartThatFails(t *testing.T) {
+// newTestService is a service without visitors, which the test itself stops.
+func newTestService(t *testing.T, args ...string) (*service, *output) {
+	t.Helper()
 	c := newOutput()
-	o, err := parse(nil, c)
+	o, err := parse(append([]string{"-progress=0"}, args...), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newService(o, c, c)
+	s, err := newService(o, c, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sys.Quiesce(t.Context()); err != nil { // the watch has begun to watch
-		t.Fatal(err)
+	return s, c
+}
+
+// TestCountsAreGone kills the shards' supervisor: the service must not go on without the counts.
+func TestCountsAreGone(t *testing.T) {
+	s, c := newTestService(t)
+	shards, ok := s.sys.Lookup(shardsID)
+	if !ok {
+		t.Fatal("no shards")
 	}
-	s.shards[1].Kill()
+	shards.Kill()
 	select {
 	case <-s.failed.Done():
 	case <-time.After(30 * time.Second):
 		t.Fatal("nobody noticed")
 	}
-	if why := context.Cause(s.failed).Error(); !strings.Contains(why, "shard 1 failed") || !strings.Contains(why, "killed") {
+	if why := context.Cause(s.failed).Error(); !strings.Contains(why, "the shards have ended") || !strings.Contains(why, "killed") {
 		t.Error(why)
 	}
-	if err := s.stop(t.Context()); err == nil {
-		t.Error("the sums were taken without a shard")
+	grace, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := s.stop(grace); err == nil || !strings.Contains(err.Error(), "could not be summed up") {
+		t.Errorf("the sums were taken without the shards: %v\n%v", err, c)
 	}
 }
 
-// TestStopCountsWhatQueues stops the service with documents at its desks that nobody waits for.
-func TestStopCountsWhatQueues(t *testing.T) {
+// TestEndWithBusyWorker has a worker busy for longer than the service may take to end: the totals are not called right.
+func TestEndWithBusyWorker(t *testing.T) {
+	s, c := newTestService(t)
+	if _, err := s.ingest("a", "two words"); err != nil {
+		t.Fatal(err)
+	}
+	m := &pb.IngestRequest{Document: 99, Text: strings.Repeat("some words ", 5_000_000)}
+	if err := s.worker().Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	grace, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := s.stop(grace); err == nil || !strings.Contains(err.Error(), "took too long") || !strings.Contains(c.String(), "total: 1 documents, 2 words") {
+		t.Errorf("%v\n%v", err, c)
+	}
+}
+
+// TestFrontIsRestarted breaks what the service listens with.
+func TestFrontIsRestarted(t *testing.T) {
+	listener, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := newOutput()
-	o, err := parse([]string{"-queue=100", "-desks=2"}, c)
+	o, err := parse(nil, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newService(o, c, c)
+	s, err := newService(o, c, c, listener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const documents = 150
-	for i := range documents {
-		doc := &pb.Document{Name: "queued", Text: strings.Repeat("some words ", 1000)}
-		m := &pb.IngestMessage{Source: &pb.IngestMessage_Document{Document: doc}}
-		if err := s.desks[i%2].Send(t.Context(), m); err != nil {
-			t.Fatal(err)
+	_ = listener.Close()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		status, _, _, err := ask(http.MethodGet, "http://"+listener.Addr().String()+"/healthz", "")
+		if err == nil && status == http.StatusOK && s.restarted.Load() == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("status %d, %v\n%v", status, err, c)
 		}
 	}
 	if err := s.stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if s.final.Documents != documents || s.final.WordsTotal != 2000*documents {
-		t.Error(c)
+		t.Error(err)
 	}
 }
 

@@ -6,143 +6,126 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
+	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
 	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
-	"github.com/greenroom-go/greenroom/mailbox"
+	"github.com/greenroom-go/greenroom/supervisor"
 )
-
-// shardQueue bounds the mailbox of a shard, in documents' worth of counts.
-const shardQueue = 64
 
 // stuckAfter is how long a behaviour may hold its slot. Workers give way every few milliseconds, but on a busy machine the
 // goroutines of net/http may keep them from running for longer than that.
 const stuckAfter = 250 * time.Millisecond
 
-// service is the word count: what runs behind the HTTP handlers and the folder.
+// service is the word count: what runs behind the HTTP handlers and the folder, and how they reach it.
 //
-// Documents queue at desks, in bounded mailboxes whose senders wait for room. Each desk has a worker, which splits one
-// document at a time and sends each shard the counts of the words that belong to it. The watch ends the service when a
-// desk or a shard fails; a worker may fail, and its desk replaces it.
+// The tree (tree.go) keeps its parts running. A document goes from ingest, on a goroutine of whoever brings it, to a worker,
+// and from there to the shards. Any part may end in the middle of that and be restarted: ingest then asks again, and the shards
+// know what they have counted already.
 type service struct {
-	opts     options
-	out      io.Writer
-	sys      *actor.System
-	desks    []actor.Ref[*pb.IngestMessage]
-	shards   []actor.Ref[*pb.ShardMessage]
-	reporter actor.AnyRef // zero if no progress is wanted
+	opts   options
+	out    io.Writer
+	log    *slog.Logger
+	sys    *actor.System
+	tree   supervisor.Supervisor
+	shards []pb.ShardRef               // a restart keeps them; the service ends with their supervisor
+	stats  *actor.Channel[*pb.Event]   // what happens, for whoever subscribes
+	work   context.Context             // what documents are ingested under
+	giveUp context.CancelCauseFunc     // of work
+	next   atomic.Uint64               // whose turn it is among the workers
+	docs   documents                   // those that are being counted
+	mode   atomic.Pointer[countingWay] // how the shards count now
 
-	next    atomic.Uint64
 	started time.Time
 	fail    context.CancelCauseFunc
 	failed  context.Context // done when the service cannot go on; its cause says why
 	closing atomic.Bool
-	final   *pb.TopReply // the sums at the end
-	late    bool         // desks had to be stopped before they were done
-	lost    error        // why there are no sums
 
-	counted, refused, quarantined, abandoned, replaced atomic.Uint64
-	pending                                            atomic.Int64 // documents that somebody waits for
+	counted, words, refused, quarantined, abandoned atomic.Uint64 // documents by what became of them, and the words of the first
+	again, killed, restarted, swapped, swappedBack  atomic.Uint64
+	pending                                         atomic.Int64 // documents that somebody waits for
+	load                                            load
 }
 
-func newService(o options, out, logs io.Writer) (*service, error) {
-	sys, err := actor.NewSystem(actor.SystemOptions{
-		DeadLetters: o.deadLetters,
-		StuckAfter:  stuckAfter,
-		Logger:      slog.New(slog.NewTextHandler(logs, nil)),
-	})
+// newService starts the service. front, if not nil, is where it takes documents by HTTP.
+func newService(o options, out, logs io.Writer, front net.Listener) (*service, error) {
+	log := slog.New(slog.NewTextHandler(logs, nil))
+	sys, err := actor.NewSystem(actor.SystemOptions{DeadLetters: o.deadLetters, StuckAfter: stuckAfter, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	s := &service{opts: o, out: out, sys: sys, started: time.Now()}
+	s := &service{opts: o, out: out, log: log, sys: sys, started: time.Now()}
 	s.failed, s.fail = context.WithCancelCause(context.Background())
-	if err := s.spawn(); err != nil {
+	s.work, s.giveUp = context.WithCancelCause(context.Background())
+	s.mode.Store(&waysToCount[0])
+	if err := s.start(front); err != nil {
 		return nil, errors.Join(err, sys.Close())
 	}
 	return s, nil
 }
 
-func (s *service) spawn() error {
+func (s *service) start(front net.Listener) (err error) {
+	if s.stats, err = actor.NewChannel(s.sys, actor.ChannelOptions[*pb.Event]{Name: "stats"}); err != nil {
+		return err
+	}
+	if s.tree, err = supervisor.Start(context.Background(), s.sys, s.spec()); err != nil {
+		return err
+	}
 	for i := range s.opts.shards {
-		shard, err := actor.Spawn(s.sys, shardBehaviour(), actor.Options{
-			Name:    fmt.Sprintf("shard-%d", i),
-			Mailbox: actor.Mailbox{Capacity: shardQueue, Overflow: mailbox.Suspend},
-		})
-		if err != nil {
-			return err
+		shard, ok := s.sys.Lookup(shardName(i))
+		ref, typed := pb.ShardRefOf(shard)
+		if !ok || !typed {
+			return fmt.Errorf("%s has ended already", shardName(i))
 		}
-		s.shards = append(s.shards, shard)
+		s.shards = append(s.shards, ref)
 	}
-	for i := range s.opts.desks {
-		desk, err := actor.Spawn(s.sys, s.deskBehaviour(), actor.Options{
-			Name:    fmt.Sprintf("desk-%d", i),
-			Mailbox: actor.Mailbox{Capacity: s.opts.queue, Overflow: mailbox.Suspend},
-		})
-		if err != nil {
-			return err
-		}
-		s.desks = append(s.desks, desk)
-	}
-	_, err := actor.Spawn(s.sys, s.watchBehaviour(), actor.Options{Name: "watch", OnStart: s.watchParts})
-	if err != nil {
+	if err := s.subscribeStats(); err != nil {
 		return err
 	}
-	if _, err := s.sys.AtExit(10, s.drain); err != nil {
-		return err
-	}
-	if _, err := s.sys.AtExit(0, s.sum); err != nil {
-		return err
-	}
-	return s.spawnReporter()
-}
-
-func (s *service) watchBehaviour() actor.Behaviour[*pb.PartEnded] {
-	return actor.Handler(func(ctx *actor.Context, m *pb.PartEnded) error {
-		if m.Failure != "" {
-			s.fail(fmt.Errorf("%s failed and the counts cannot be trusted any more: %s", m.Part, m.Failure))
-		}
-		return nil
-	})
-}
-
-func (s *service) watchParts(ctx *actor.Context) error {
-	parts := make(map[string]actor.AnyRef)
-	for i, r := range s.shards {
-		parts[fmt.Sprintf("shard %d", i)] = r.Any()
-	}
-	for i, r := range s.desks {
-		parts[fmt.Sprintf("desk %d", i)] = r.Any()
-	}
-	for name, r := range parts {
-		_, err := actor.Monitor(ctx, r, func(d actor.Down) *pb.PartEnded {
-			m := &pb.PartEnded{Part: name}
-			if !d.Reason.Normal() {
-				m.Failure = d.Reason.String()
-			}
-			return m
-		})
-		if err != nil {
+	for _, child := range s.visitors(front) {
+		if _, err := s.tree.Add(context.Background(), child); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ingest has a document counted and waits for it under ctx, first for room at a desk, then for its turn. When it returns
-// without an error the shards have the counts: whoever asks later gets an answer with them.
-func (s *service) ingest(ctx context.Context, m *pb.IngestMessage) (*pb.IngestReply, error) {
+// tell sends an event to the stats channel. A failure is nobody's loss but the statistics'.
+func (s *service) tell(ctx context.Context, e *pb.Event) {
+	e.UnixMillis = time.Now().UnixMilli()
+	if err := s.stats.Send(ctx, e); err != nil {
+		s.log.Warn("event not told", "event", e.Kind.String(), "why", err.Error())
+	}
+}
+
+// ingest has a document counted and waits for that, until the service gives up at its end. It does not heed whoever brought
+// the document: one that has been begun is counted whole. When it returns without an error the shards have the counts.
+func (s *service) ingest(name, text string) (*pb.IngestResponse, error) {
 	s.pending.Add(1)
 	defer s.pending.Add(-1)
-	desk := s.desks[s.next.Add(1)%uint64(len(s.desks))]
-	reply, err := actor.Call[*pb.IngestReply](ctx, desk, m)
+	request := &pb.IngestRequest{Name: name, Text: text}
+	request.Document, request.Settled = s.docs.open()
+	defer s.docs.close(request.Document)
+
+	var reply *pb.IngestResponse
+	err := checkText(text)
+	if err == nil {
+		err = untilAnswered(s.work, func() (err error) {
+			reply, err = s.worker().Ingest(s.work, request)
+			return err
+		}, func(why error) {
+			s.again.Add(1)
+			s.tell(s.work, &pb.Event{Kind: pb.EventKind_EVENT_KIND_TRIED_AGAIN, Part: name, Detail: why.Error()})
+		})
+	}
 	var refused refusedError
 	var panicked *actor.PanicError
 	switch {
 	case err == nil:
 		s.counted.Add(1)
+		s.words.Add(reply.Words)
 	case errors.As(err, &refused):
 		s.refused.Add(1)
 	case errors.As(err, &panicked):
@@ -153,20 +136,31 @@ func (s *service) ingest(ctx context.Context, m *pb.IngestMessage) (*pb.IngestRe
 	return reply, err
 }
 
-// top asks every shard for its first n words and merges the answers. With n = 0 the answer holds the sums alone. ctx is an
-// actor's own or any other.
-func (s *service) top(ctx context.Context, n int) (*pb.TopReply, error) {
-	all := &pb.TopReply{}
+// worker returns the ref of the worker whose turn it is; the zero ref, which is to be tried again, while its supervisor is being
+// restarted: then workers have new refs, and the same names.
+func (s *service) worker() pb.IngestRef {
+	found, _ := s.sys.Lookup(workerName(int(s.next.Add(1) % uint64(s.opts.workers))))
+	ref, _ := pb.IngestRefOf(found)
+	return ref
+}
+
+// top asks every shard for its first n words and merges the answers. With n = 0 the answer holds the sums alone.
+func (s *service) top(ctx context.Context, n int) (*pb.TopResponse, error) {
+	all := &pb.TopResponse{}
 	b := best{n: n}
-	request := &pb.ShardMessage{Command: &pb.ShardMessage_Top{Top: &pb.TopRequest{N: uint32(n)}}}
 	for i, shard := range s.shards {
-		reply, err := actor.Call[*pb.TopReply](ctx, shard, request)
+		var reply *pb.TopResponse
+		err := untilAnswered(ctx, func() (err error) {
+			reply, err = shard.Top(ctx, &pb.TopRequest{N: uint32(n)})
+			return err
+		}, nil)
 		if err != nil {
-			return nil, fmt.Errorf("ask shard %d: %w", i, err)
+			return nil, fmt.Errorf("ask %s: %w", shardName(i), err)
 		}
 		all.Documents += reply.Documents
 		all.WordsTotal += reply.WordsTotal
 		all.WordsDistinct += reply.WordsDistinct
+		all.RepeatedParts += reply.RepeatedParts
 		for _, w := range reply.Words {
 			b.offer(w)
 		}
@@ -175,64 +169,102 @@ func (s *service) top(ctx context.Context, n int) (*pb.TopReply, error) {
 	return all, nil
 }
 
-// stop ends the service in good order: what the desks have is counted, then the sums are taken, then all actors end. The
-// caller has seen to it that no document comes any more. Whatever fails, it prints what it has.
-func (s *service) stop(ctx context.Context) error {
-	err := s.sys.Stop(ctx)
+// untilAnswered calls ask until it brings an answer, be it an error: anything but that the actor it asked ended before it
+// answered, as its supervisor starts it again. It tells again, unless that is nil, before each further try.
+func untilAnswered(ctx context.Context, ask func() error, again func(why error)) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		err := ask()
+		if !interrupted(err) {
+			return err
+		}
+		if ended := pause(ctx, wait); ended != nil {
+			return errors.Join(ended, err)
+		}
+		if again != nil {
+			again(err)
+		}
+	}
+}
+
+// interrupted reports whether an actor has ended, or not begun, before it could answer. One that a message made panic has
+// answered.
+func interrupted(err error) bool {
+	var panicked *actor.PanicError
+	return (errors.Is(err, actor.ErrStopped) || errors.Is(err, actor.ErrNoActor)) && !errors.As(err, &panicked)
+}
+
+// pause waits for d, without a slot if ctx is an actor's.
+func pause(ctx context.Context, d time.Duration) error {
+	if a, ok := actor.FromContext(ctx); ok {
+		return a.Sleep(d)
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// stop ends the service in good order: first what makes trouble and what brings documents, then the sums are taken while the
+// shards live, then all actors end. Whatever fails, it prints what it has.
+func (s *service) stop(grace context.Context) error {
+	s.closing.Store(true)
+	for _, id := range []string{chaosID, swapID, loadID, frontID, folderID} {
+		err := s.tree.Terminate(grace, id)
+		if err != nil && !errors.Is(err, supervisor.ErrNoChild) {
+			s.log.Warn("a part did not end in time", "part", id, "why", err.Error())
+		}
+	}
+	half, cancel := share(grace, 0.5)
+	defer cancel()
+	late := s.sys.Quiesce(half) != nil // workers are still busy with what nobody waits for any more
+	sums, lost := s.top(grace, 0)
+	err := s.sys.Stop(grace)
+	return errors.Join(s.report(sums, lost, late), err)
+}
+
+// report prints what the service has done, and returns what is wrong with it.
+func (s *service) report(sums *pb.TopResponse, lost error, late bool) error {
 	ledger := s.sys.Ledger()
-	if s.final != nil {
+	if s.opts.load > 0 {
+		fmt.Fprintf(s.out, "load: %d clients had %d documents acknowledged, and %d answered with an error\n",
+			s.opts.load, s.load.acknowledged.Load(), s.load.failed.Load())
+	}
+	if n := s.killed.Load(); n > 0 {
+		fmt.Fprintf(s.out, "chaos: %d actors killed, %d restarts; %d times a document was tried again\n", n, s.restarted.Load(), s.again.Load())
+	}
+	if n, back := s.swapped.Load(), s.swappedBack.Load(); n+back > 0 {
+		fmt.Fprintf(s.out, "swap: the shards' behaviour was replaced %d times under way, and %d times that was taken back\n", n, back)
+	}
+	var wrong error
+	if lost == nil {
 		fmt.Fprintf(s.out, "total: %d documents, %d words, %d different; refused %d, quarantined %d, given up %d\n",
-			s.final.Documents, s.final.WordsTotal, s.final.WordsDistinct,
-			s.refused.Load(), s.quarantined.Load(), s.abandoned.Load())
+			sums.Documents, sums.WordsTotal, sums.WordsDistinct, s.refused.Load(), s.quarantined.Load(), s.abandoned.Load())
+		wrong = s.check(sums, late)
+	} else {
+		wrong = fmt.Errorf("the counts could not be summed up: %w", lost)
 	}
 	fmt.Fprintf(s.out, "ledger: %v\n", ledger)
-	switch {
-	case s.final == nil:
-		err = errors.Join(fmt.Errorf("the counts could not be summed up: %w", s.lost), err)
-	case s.late:
-		err = errors.Join(errors.New("documents that were not acknowledged yet took too long and are not in the totals"), err)
-	case err == nil && (!ledger.Exact || !ledger.Balanced()):
-		err = errors.New("the ledger does not add up: this is a fault of the program")
+	if wrong == nil && (!ledger.Exact || !ledger.Balanced()) {
+		wrong = errors.New("the ledger does not add up: this is a fault of the program")
 	}
-	return err
+	return wrong
 }
 
-// drain is an exit hook: it lets the desks finish what they have, and stops those that do not in half of the time, so that
-// there is time left for the sums.
-func (s *service) drain(ctx context.Context) {
-	half, cancel := share(ctx, 0.5)
-	defer cancel()
-	s.reporter.Stop()
-	_, _ = s.reporter.Wait(half)
-	for _, desk := range s.desks {
-		_ = desk.Drain() // a desk that has ended has nothing left
+// check compares the sums with what was acknowledged.
+func (s *service) check(sums *pb.TopResponse, late bool) error {
+	documents, words := s.counted.Load(), s.words.Load()
+	switch exact := s.abandoned.Load() == 0; {
+	case late:
+		return errors.New("documents that were not acknowledged yet took too long, and may be in the totals in part")
+	case sums.Documents == documents && sums.WordsTotal == words:
+		fmt.Fprintf(s.out, "check: the totals are those of the %d documents that were acknowledged; %d parts that came again were not counted twice\n",
+			documents, sums.RepeatedParts)
+	case !exact && sums.Documents > documents && sums.WordsTotal > words:
+		fmt.Fprintf(s.out, "check: the totals hold the %d documents that were acknowledged, and some that were counted without that\n", documents)
+	default:
+		return fmt.Errorf("%d documents with %d words were acknowledged, and the totals are others: this is a fault of the program", documents, words)
 	}
-	if s.awaitDesks(half) {
-		return
-	}
-	s.late = true
-	for _, desk := range s.desks {
-		desk.Shutdown()
-	}
-	rest, cancel := share(ctx, 0.2)
-	defer cancel()
-	s.awaitDesks(rest)
-}
-
-// awaitDesks waits until all desks have ended, and reports whether they have. How they ended is for the watch.
-func (s *service) awaitDesks(ctx context.Context) bool {
-	for _, desk := range s.desks {
-		_, _ = desk.Wait(ctx)
-	}
-	return !slices.ContainsFunc(s.desks, func(desk actor.Ref[*pb.IngestMessage]) bool { return desk.Alive() })
-}
-
-// sum is an exit hook, after drain: it takes the sums while the shards still live.
-func (s *service) sum(ctx context.Context) {
-	s.lost = errors.New("there was no time left")
-	if sums, err := s.top(ctx, 0); err == nil {
-		s.final = sums
-	} else if !errors.Is(err, context.DeadlineExceeded) {
-		s.lost = err
-	}
+	return nil
 }

@@ -1,95 +1,199 @@
 package main
 
 import (
-	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/greenroom-go/greenroom/actor"
+	"github.com/greenroom-go/greenroom/actor/rpc"
 	pb "github.com/greenroom-go/greenroom/examples/service/servicev1"
 )
 
-// shard is the state of one shard: the counts of the words that belong to it.
-type shard struct {
-	counts    map[string]uint64
-	words     uint64
-	documents uint64
+// counts are what a shard has counted. They outlive its incarnations and the swaps of its behaviour: a part is added without a
+// wait in between, so whatever ends the shard, it has been added whole or not at all.
+type counts struct {
+	words            map[string]uint64
+	total, documents uint64
+
+	parts    map[uint64]uint32 // by document: how many of its parts are in
+	prune    int               // how many documents in parts are worth looking for those that are settled
+	repeated uint64            // parts that came again
 }
 
-func shardBehaviour() actor.Behaviour[*pb.ShardMessage] {
-	return actor.Stateful(func(ctx *actor.Context, s *shard, m *pb.ShardMessage) error {
-		switch command := m.Command.(type) {
-		case *pb.ShardMessage_Add:
-			s.add(ctx, command.Add)
-		case *pb.ShardMessage_Top:
-			reply, err := s.top(ctx, int(command.Top.N))
-			if err != nil {
-				return stopOnly(err)
-			}
-			return answer(ctx, reply)
-		default:
-			return answer(ctx, nil)
-		}
+func newCounts() *counts {
+	return &counts{words: make(map[string]uint64), parts: make(map[uint64]uint32), prune: 256}
+}
+
+// add adds a part, unless it is in already, and calls changed with each word and its new count.
+func (c *counts) add(req *pb.AddRequest, changed func(word string, count uint64)) error {
+	switch next := c.parts[req.Document]; {
+	case req.Part < next:
+		c.repeated++
 		return nil
-	})
-}
-
-func (s *shard) add(ctx *actor.Context, m *pb.Add) {
-	if s.counts == nil {
-		s.counts = make(map[string]uint64)
+	case req.Part > next:
+		return fmt.Errorf("part %d of document %d came before part %d", req.Part, req.Document, next)
 	}
-	for i, c := range m.Counts {
-		word := c.Word
-		if _, known := s.counts[word]; !known {
-			word = strings.Clone(word) // the word is a part of its document, which would live as long as the word
+	for _, w := range req.Counts {
+		word := w.GetWord()
+		if _, known := c.words[word]; !known {
+			word = strings.Clone(word) // it is a part of its document, which would live as long as the word
 		}
-		s.counts[word] += c.Count
-		s.words += c.Count
-		_ = giveWay(ctx, uint64(i+1)) // counts are added whole, even by a shard that is asked to stop
+		c.words[word] += w.GetCount()
+		c.total += w.GetCount()
+		changed(word, c.words[word])
 	}
-	s.documents += m.Documents
-}
-
-func (s *shard) top(ctx *actor.Context, n int) (*pb.TopReply, error) {
-	reply := &pb.TopReply{Documents: s.documents, WordsTotal: s.words, WordsDistinct: uint64(len(s.counts))}
-	if n == 0 {
-		return reply, nil
+	if req.Last {
+		c.documents++
 	}
-	b := best{n: n}
-	steps := uint64(0)
-	for word, count := range s.counts {
-		if len(b.words) < n || count >= b.words[0].Count {
-			b.offer(&pb.WordCount{Word: word, Count: count})
+	c.parts[req.Document]++
+	if len(c.parts) > c.prune {
+		for document := range c.parts {
+			if document < req.Settled {
+				delete(c.parts, document)
+			}
 		}
-		steps++
-		if err := giveWay(ctx, steps); err != nil {
-			return nil, err
-		}
-	}
-	reply.Words = b.ranked()
-	return reply, nil
-}
-
-// stopOnly is nil unless the actor was asked to stop: that a caller has given up is no reason for a shard to end.
-func stopOnly(err error) error {
-	if errors.Is(err, actor.ErrStopped) {
-		return err
+		c.prune = 2*len(c.parts) + 256
 	}
 	return nil
 }
 
-// answer replies to the call in hand; a nil reply refuses it. That the caller has given up is no reason for the actor to
-// end, which returning Reply's error would be.
-func answer(ctx *actor.Context, m proto.Message) error {
-	var err error
-	if m == nil {
-		err = ctx.Fail(errors.New("the message holds no command"))
-	} else {
-		err = ctx.Reply(m)
+func (c *counts) sums() *pb.TopResponse {
+	return &pb.TopResponse{Documents: c.documents, WordsTotal: c.total, WordsDistinct: uint64(len(c.words)), RepeatedParts: c.repeated}
+}
+
+// scan finds the first n words among all.
+func (c *counts) scan(n int, step func() error) ([]*pb.WordCount, error) {
+	b := best{n: n}
+	for word, count := range c.words {
+		if len(b.words) < n || count >= b.words[0].Count {
+			b.offer(&pb.WordCount{Word: word, Count: count})
+		}
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
-	if errors.Is(err, actor.ErrCallerGone) || errors.Is(err, actor.ErrNoCall) {
-		return nil
+	return b.ranked(), nil
+}
+
+// top answers Top by looking at all words.
+func (c *counts) top(ctx *actor.Context, n int) (*pb.TopResponse, error) {
+	reply := c.sums()
+	if n == 0 {
+		return reply, nil
 	}
-	return err
+	steps := uint64(0)
+	words, err := c.scan(n, func() error { steps++; return giveWay(ctx, steps) })
+	reply.Words = words
+	return reply, err
+}
+
+// counter implements ShardService, in one of several ways.
+type counter interface {
+	pb.ShardServer
+	kept() *counts
+}
+
+// countingWay is a way to count that the shards can be swapped to while they work.
+type countingWay struct {
+	name string
+	make func(*counts) counter
+}
+
+// waysToCount are the behaviours of a shard. Whichever it has, the answers are the same.
+var waysToCount = []countingWay{
+	{"plain", func(c *counts) counter { return plain{c} }},
+	{"ranked", func(c *counts) counter { return newRanked(c) }},
+}
+
+// behaviour makes a behaviour that counts in this way, and whose counts outlive a restart.
+func (w countingWay) behaviour() actor.Behaviour[pb.ShardMessage] {
+	return pb.PersistentShardBehaviour(func(_ *actor.Context, kept *counts) (pb.ShardServer, error) {
+		if kept == nil {
+			kept = newCounts()
+		}
+		return w.make(kept), nil
+	}, func(s pb.ShardServer) (*counts, error) { return s.(counter).kept(), nil })
+}
+
+// migrate makes a shard that counts in this way of one that counts in another.
+func (w countingWay) migrate() func(old any) (any, error) {
+	return rpc.Migrate(func(old pb.ShardServer) (pb.ShardServer, error) {
+		c, ok := old.(counter)
+		if !ok {
+			return nil, fmt.Errorf("a %T has no counts", old)
+		}
+		return w.make(c.kept()), nil
+	})
+}
+
+// plain looks at all words when it is asked for the first ones.
+type plain struct{ c *counts }
+
+func (p plain) kept() *counts { return p.c }
+
+// Add implements pb.ShardServer.
+func (p plain) Add(_ *actor.Context, req *pb.AddRequest) (*pb.AddResponse, error) {
+	return &pb.AddResponse{}, p.c.add(req, func(string, uint64) {})
+}
+
+// Top implements pb.ShardServer.
+func (p plain) Top(ctx *actor.Context, req *pb.TopRequest) (*pb.TopResponse, error) {
+	return p.c.top(ctx, int(req.N))
+}
+
+// rankedWords is how many words a ranked shard keeps in order.
+const rankedWords = 100
+
+// ranked keeps the first words in order as it adds, so that it need not look for them. Counts only grow: a word gets among the
+// first ones when its own count changes, and not otherwise.
+type ranked struct {
+	c     *counts
+	first []*pb.WordCount // ranked; answers share them, so that one that changes is replaced
+}
+
+func newRanked(c *counts) *ranked {
+	first, _ := c.scan(rankedWords, func() error { return nil }) // between two messages: it cannot give way
+	return &ranked{c, first}
+}
+
+func (r *ranked) kept() *counts { return r.c }
+
+// Add implements pb.ShardServer.
+func (r *ranked) Add(_ *actor.Context, req *pb.AddRequest) (*pb.AddResponse, error) {
+	return &pb.AddResponse{}, r.c.add(req, r.moved)
+}
+
+// moved puts a word with its new count where it belongs.
+func (r *ranked) moved(word string, count uint64) {
+	if len(r.first) == rankedWords && count < r.first[rankedWords-1].Count {
+		return // most words, most of the time
+	}
+	w := &pb.WordCount{Word: word, Count: count}
+	at := slices.IndexFunc(r.first, func(v *pb.WordCount) bool { return v.Word == word })
+	switch {
+	case at >= 0:
+	case len(r.first) < rankedWords:
+		at = len(r.first)
+		r.first = append(r.first, w)
+	case before(w, r.first[rankedWords-1]):
+		at = rankedWords - 1 // in the place of the last one
+	default:
+		return
+	}
+	for ; at > 0 && before(w, r.first[at-1]); at-- {
+		r.first[at] = r.first[at-1]
+	}
+	r.first[at] = w
+}
+
+// Top implements pb.ShardServer.
+func (r *ranked) Top(ctx *actor.Context, req *pb.TopRequest) (*pb.TopResponse, error) {
+	n := int(req.N)
+	if n > rankedWords {
+		return r.c.top(ctx, n)
+	}
+	reply := r.c.sums()
+	reply.Words = slices.Clone(r.first[:min(n, len(r.first))])
+	return reply, nil
 }

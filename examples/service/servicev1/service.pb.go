@@ -4,18 +4,18 @@
 // 	protoc        (unknown)
 // source: service/servicev1/service.proto
 
-// The messages of the word-count service in examples/service.
+// The services of the word count in examples/service, and what they exchange.
 //
-// An ingest worker takes an IngestMessage, splits the text into words, and sends each shard the counts of the words that
-// belong to it. A shard takes ShardMessages: it adds counts, and answers for the words that it holds. A word belongs to
-// one shard, so the first n of all shards' first n are the first n of all words, and the shards' sums add up.
-// A desk takes IngestMessages too: it queues them and passes them to its worker one at a time.
+// An ingest worker splits a document into words and adds the counts to the shards that the words belong to, in parts. A word
+// belongs to one shard, so the first n of all shards' first n are the first n of all words, and the shards' sums add up.
 
 package servicev1
 
 import (
+	_ "github.com/greenroom-go/greenroom/proto/greenroom/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -28,31 +28,112 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Document is a text to count.
-type Document struct {
+// EventKind is what happened.
+type EventKind int32
+
+const (
+	// Nothing was said.
+	EventKind_EVENT_KIND_UNSPECIFIED EventKind = 0
+	// A document was counted. These are summed up, and not among the last events.
+	EventKind_EVENT_KIND_COUNTED EventKind = 1
+	// A part was killed on purpose.
+	EventKind_EVENT_KIND_KILLED EventKind = 2
+	// A part has ended by itself.
+	EventKind_EVENT_KIND_ENDED EventKind = 3
+	// A part runs again.
+	EventKind_EVENT_KIND_RESTARTED EventKind = 4
+	// A document that made its worker panic was passed over.
+	EventKind_EVENT_KIND_PASSED_OVER EventKind = 5
+	// A document is counted again because its worker ended.
+	EventKind_EVENT_KIND_TRIED_AGAIN EventKind = 6
+	// The shards have another behaviour.
+	EventKind_EVENT_KIND_SWAPPED EventKind = 7
+	// The shards were to have another behaviour, and went back.
+	EventKind_EVENT_KIND_SWAPPED_BACK EventKind = 8
+)
+
+// Enum value maps for EventKind.
+var (
+	EventKind_name = map[int32]string{
+		0: "EVENT_KIND_UNSPECIFIED",
+		1: "EVENT_KIND_COUNTED",
+		2: "EVENT_KIND_KILLED",
+		3: "EVENT_KIND_ENDED",
+		4: "EVENT_KIND_RESTARTED",
+		5: "EVENT_KIND_PASSED_OVER",
+		6: "EVENT_KIND_TRIED_AGAIN",
+		7: "EVENT_KIND_SWAPPED",
+		8: "EVENT_KIND_SWAPPED_BACK",
+	}
+	EventKind_value = map[string]int32{
+		"EVENT_KIND_UNSPECIFIED":  0,
+		"EVENT_KIND_COUNTED":      1,
+		"EVENT_KIND_KILLED":       2,
+		"EVENT_KIND_ENDED":        3,
+		"EVENT_KIND_RESTARTED":    4,
+		"EVENT_KIND_PASSED_OVER":  5,
+		"EVENT_KIND_TRIED_AGAIN":  6,
+		"EVENT_KIND_SWAPPED":      7,
+		"EVENT_KIND_SWAPPED_BACK": 8,
+	}
+)
+
+func (x EventKind) Enum() *EventKind {
+	p := new(EventKind)
+	*p = x
+	return p
+}
+
+func (x EventKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EventKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_service_servicev1_service_proto_enumTypes[0].Descriptor()
+}
+
+func (EventKind) Type() protoreflect.EnumType {
+	return &file_service_servicev1_service_proto_enumTypes[0]
+}
+
+func (x EventKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EventKind.Descriptor instead.
+func (EventKind) EnumDescriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{0}
+}
+
+// IngestRequest asks for a document to be counted.
+type IngestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document's number, which no other one has.
+	Document uint64 `protobuf:"varint,1,opt,name=document,proto3" json:"document,omitempty"`
+	// No document with a smaller number is asked for any more: shards may forget which of their parts they have.
+	Settled uint64 `protobuf:"varint,2,opt,name=settled,proto3" json:"settled,omitempty"`
 	// What the document is called in logs and dead letters. It need not be unique.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// The text, in UTF-8.
-	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Document) Reset() {
-	*x = Document{}
+func (x *IngestRequest) Reset() {
+	*x = IngestRequest{}
 	mi := &file_service_servicev1_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Document) String() string {
+func (x *IngestRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Document) ProtoMessage() {}
+func (*IngestRequest) ProtoMessage() {}
 
-func (x *Document) ProtoReflect() protoreflect.Message {
+func (x *IngestRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_service_servicev1_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -64,160 +145,41 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Document.ProtoReflect.Descriptor instead.
-func (*Document) Descriptor() ([]byte, []int) {
+// Deprecated: Use IngestRequest.ProtoReflect.Descriptor instead.
+func (*IngestRequest) Descriptor() ([]byte, []int) {
 	return file_service_servicev1_service_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *Document) GetName() string {
+func (x *IngestRequest) GetDocument() uint64 {
+	if x != nil {
+		return x.Document
+	}
+	return 0
+}
+
+func (x *IngestRequest) GetSettled() uint64 {
+	if x != nil {
+		return x.Settled
+	}
+	return 0
+}
+
+func (x *IngestRequest) GetName() string {
 	if x != nil {
 		return x.Name
 	}
 	return ""
 }
 
-func (x *Document) GetText() string {
+func (x *IngestRequest) GetText() string {
 	if x != nil {
 		return x.Text
 	}
 	return ""
 }
 
-// File is a document that the worker reads itself.
-type File struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The path of the file.
-	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *File) Reset() {
-	*x = File{}
-	mi := &file_service_servicev1_service_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *File) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*File) ProtoMessage() {}
-
-func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use File.ProtoReflect.Descriptor instead.
-func (*File) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *File) GetPath() string {
-	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-// IngestMessage is what an ingest worker's mailbox takes.
-type IngestMessage struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to ingest. An IngestMessage without it is a mistake of its sender.
-	//
-	// Types that are valid to be assigned to Source:
-	//
-	//	*IngestMessage_Document
-	//	*IngestMessage_File
-	Source        isIngestMessage_Source `protobuf_oneof:"source"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *IngestMessage) Reset() {
-	*x = IngestMessage{}
-	mi := &file_service_servicev1_service_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *IngestMessage) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*IngestMessage) ProtoMessage() {}
-
-func (x *IngestMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use IngestMessage.ProtoReflect.Descriptor instead.
-func (*IngestMessage) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *IngestMessage) GetSource() isIngestMessage_Source {
-	if x != nil {
-		return x.Source
-	}
-	return nil
-}
-
-func (x *IngestMessage) GetDocument() *Document {
-	if x != nil {
-		if x, ok := x.Source.(*IngestMessage_Document); ok {
-			return x.Document
-		}
-	}
-	return nil
-}
-
-func (x *IngestMessage) GetFile() *File {
-	if x != nil {
-		if x, ok := x.Source.(*IngestMessage_File); ok {
-			return x.File
-		}
-	}
-	return nil
-}
-
-type isIngestMessage_Source interface {
-	isIngestMessage_Source()
-}
-
-type IngestMessage_Document struct {
-	// A text that came with the message.
-	Document *Document `protobuf:"bytes,1,opt,name=document,proto3,oneof"`
-}
-
-type IngestMessage_File struct {
-	// A text in a file.
-	File *File `protobuf:"bytes,2,opt,name=file,proto3,oneof"`
-}
-
-func (*IngestMessage_Document) isIngestMessage_Source() {}
-
-func (*IngestMessage_File) isIngestMessage_Source() {}
-
-// IngestReply answers an IngestMessage once every shard has its counts in its mailbox.
-type IngestReply struct {
+// IngestResponse tells what was counted.
+type IngestResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many words the document has.
 	Words uint64 `protobuf:"varint,1,opt,name=words,proto3" json:"words,omitempty"`
@@ -227,21 +189,21 @@ type IngestReply struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *IngestReply) Reset() {
-	*x = IngestReply{}
-	mi := &file_service_servicev1_service_proto_msgTypes[3]
+func (x *IngestResponse) Reset() {
+	*x = IngestResponse{}
+	mi := &file_service_servicev1_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *IngestReply) String() string {
+func (x *IngestResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*IngestReply) ProtoMessage() {}
+func (*IngestResponse) ProtoMessage() {}
 
-func (x *IngestReply) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[3]
+func (x *IngestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -252,19 +214,19 @@ func (x *IngestReply) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use IngestReply.ProtoReflect.Descriptor instead.
-func (*IngestReply) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{3}
+// Deprecated: Use IngestResponse.ProtoReflect.Descriptor instead.
+func (*IngestResponse) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *IngestReply) GetWords() uint64 {
+func (x *IngestResponse) GetWords() uint64 {
 	if x != nil {
 		return x.Words
 	}
 	return 0
 }
 
-func (x *IngestReply) GetDistinct() uint64 {
+func (x *IngestResponse) GetDistinct() uint64 {
 	if x != nil {
 		return x.Distinct
 	}
@@ -284,7 +246,7 @@ type WordCount struct {
 
 func (x *WordCount) Reset() {
 	*x = WordCount{}
-	mi := &file_service_servicev1_service_proto_msgTypes[4]
+	mi := &file_service_servicev1_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +258,7 @@ func (x *WordCount) String() string {
 func (*WordCount) ProtoMessage() {}
 
 func (x *WordCount) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[4]
+	mi := &file_service_servicev1_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +271,7 @@ func (x *WordCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordCount.ProtoReflect.Descriptor instead.
 func (*WordCount) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{4}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WordCount) GetWord() string {
@@ -326,33 +288,38 @@ func (x *WordCount) GetCount() uint64 {
 	return 0
 }
 
-// Add gives a shard the counts of the words of one document that belong to it.
-type Add struct {
+// AddRequest is a part of the counts of one document.
+type AddRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The counts, each word at most once, in no order.
-	Counts []*WordCount `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
-	// How many documents to put to this shard's account. A worker credits each document to one of the shards that it
-	// writes to, so that the sum over all shards is the number of documents.
-	Documents     uint64 `protobuf:"varint,2,opt,name=documents,proto3" json:"documents,omitempty"`
+	// The document's number.
+	Document uint64 `protobuf:"varint,1,opt,name=document,proto3" json:"document,omitempty"`
+	// Which part it is of those for this shard, from 0 on. A document is always divided in the same way.
+	Part uint32 `protobuf:"varint,2,opt,name=part,proto3" json:"part,omitempty"`
+	// As in IngestRequest.
+	Settled uint64 `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
+	// The counts, each word at most once.
+	Counts []*WordCount `protobuf:"bytes,4,rep,name=counts,proto3" json:"counts,omitempty"`
+	// Whether this is the document's very last part. Who has it, has the document on its account.
+	Last          bool `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Add) Reset() {
-	*x = Add{}
-	mi := &file_service_servicev1_service_proto_msgTypes[5]
+func (x *AddRequest) Reset() {
+	*x = AddRequest{}
+	mi := &file_service_servicev1_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Add) String() string {
+func (x *AddRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Add) ProtoMessage() {}
+func (*AddRequest) ProtoMessage() {}
 
-func (x *Add) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[5]
+func (x *AddRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,23 +330,81 @@ func (x *Add) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Add.ProtoReflect.Descriptor instead.
-func (*Add) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{5}
+// Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
+func (*AddRequest) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *Add) GetCounts() []*WordCount {
+func (x *AddRequest) GetDocument() uint64 {
+	if x != nil {
+		return x.Document
+	}
+	return 0
+}
+
+func (x *AddRequest) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *AddRequest) GetSettled() uint64 {
+	if x != nil {
+		return x.Settled
+	}
+	return 0
+}
+
+func (x *AddRequest) GetCounts() []*WordCount {
 	if x != nil {
 		return x.Counts
 	}
 	return nil
 }
 
-func (x *Add) GetDocuments() uint64 {
+func (x *AddRequest) GetLast() bool {
 	if x != nil {
-		return x.Documents
+		return x.Last
 	}
-	return 0
+	return false
+}
+
+// AddResponse says that the shard has the part.
+type AddResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddResponse) Reset() {
+	*x = AddResponse{}
+	mi := &file_service_servicev1_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddResponse) ProtoMessage() {}
+
+func (x *AddResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
+func (*AddResponse) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{4}
 }
 
 // TopRequest asks for the most frequent words.
@@ -393,7 +418,7 @@ type TopRequest struct {
 
 func (x *TopRequest) Reset() {
 	*x = TopRequest{}
-	mi := &file_service_servicev1_service_proto_msgTypes[6]
+	mi := &file_service_servicev1_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +430,7 @@ func (x *TopRequest) String() string {
 func (*TopRequest) ProtoMessage() {}
 
 func (x *TopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[6]
+	mi := &file_service_servicev1_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +443,7 @@ func (x *TopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
 func (*TopRequest) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{6}
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TopRequest) GetN() uint32 {
@@ -428,8 +453,8 @@ func (x *TopRequest) GetN() uint32 {
 	return 0
 }
 
-// TopReply answers a TopRequest: one shard's answer, or the answers of all shards merged.
-type TopReply struct {
+// TopResponse is one shard's answer, or those of all shards merged.
+type TopResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The most frequent words, the most frequent first, those of equal count in the order of their bytes.
 	Words []*WordCount `protobuf:"bytes,1,rep,name=words,proto3" json:"words,omitempty"`
@@ -439,25 +464,27 @@ type TopReply struct {
 	WordsTotal uint64 `protobuf:"varint,3,opt,name=words_total,json=wordsTotal,proto3" json:"words_total,omitempty"`
 	// How many different words were counted.
 	WordsDistinct uint64 `protobuf:"varint,4,opt,name=words_distinct,json=wordsDistinct,proto3" json:"words_distinct,omitempty"`
+	// How many parts came again after they had been counted, and were not counted twice.
+	RepeatedParts uint64 `protobuf:"varint,5,opt,name=repeated_parts,json=repeatedParts,proto3" json:"repeated_parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *TopReply) Reset() {
-	*x = TopReply{}
-	mi := &file_service_servicev1_service_proto_msgTypes[7]
+func (x *TopResponse) Reset() {
+	*x = TopResponse{}
+	mi := &file_service_servicev1_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *TopReply) String() string {
+func (x *TopResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*TopReply) ProtoMessage() {}
+func (*TopResponse) ProtoMessage() {}
 
-func (x *TopReply) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[7]
+func (x *TopResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,68 +495,78 @@ func (x *TopReply) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use TopReply.ProtoReflect.Descriptor instead.
-func (*TopReply) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{7}
+// Deprecated: Use TopResponse.ProtoReflect.Descriptor instead.
+func (*TopResponse) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *TopReply) GetWords() []*WordCount {
+func (x *TopResponse) GetWords() []*WordCount {
 	if x != nil {
 		return x.Words
 	}
 	return nil
 }
 
-func (x *TopReply) GetDocuments() uint64 {
+func (x *TopResponse) GetDocuments() uint64 {
 	if x != nil {
 		return x.Documents
 	}
 	return 0
 }
 
-func (x *TopReply) GetWordsTotal() uint64 {
+func (x *TopResponse) GetWordsTotal() uint64 {
 	if x != nil {
 		return x.WordsTotal
 	}
 	return 0
 }
 
-func (x *TopReply) GetWordsDistinct() uint64 {
+func (x *TopResponse) GetWordsDistinct() uint64 {
 	if x != nil {
 		return x.WordsDistinct
 	}
 	return 0
 }
 
-// ShardMessage is what a shard's mailbox takes.
-type ShardMessage struct {
+func (x *TopResponse) GetRepeatedParts() uint64 {
+	if x != nil {
+		return x.RepeatedParts
+	}
+	return 0
+}
+
+// Event is what the stats channel carries.
+type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The command. A ShardMessage without one is a mistake of its sender.
-	//
-	// Types that are valid to be assigned to Command:
-	//
-	//	*ShardMessage_Add
-	//	*ShardMessage_Top
-	Command       isShardMessage_Command `protobuf_oneof:"command"`
+	// When, in milliseconds since 1970.
+	UnixMillis int64 `protobuf:"varint,1,opt,name=unix_millis,json=unixMillis,proto3" json:"unix_millis,omitempty"`
+	// What happened.
+	Kind EventKind `protobuf:"varint,2,opt,name=kind,proto3,enum=greenroom.examples.service.v1.EventKind" json:"kind,omitempty"`
+	// To which part of the service, as logs name it.
+	Part string `protobuf:"bytes,3,opt,name=part,proto3" json:"part,omitempty"`
+	// Why, or which.
+	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	// How many words were counted.
+	Words         uint64 `protobuf:"varint,5,opt,name=words,proto3" json:"words,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ShardMessage) Reset() {
-	*x = ShardMessage{}
-	mi := &file_service_servicev1_service_proto_msgTypes[8]
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_service_servicev1_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ShardMessage) String() string {
+func (x *Event) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ShardMessage) ProtoMessage() {}
+func (*Event) ProtoMessage() {}
 
-func (x *ShardMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[8]
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,130 +577,150 @@ func (x *ShardMessage) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ShardMessage.ProtoReflect.Descriptor instead.
-func (*ShardMessage) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{8}
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *ShardMessage) GetCommand() isShardMessage_Command {
+func (x *Event) GetUnixMillis() int64 {
 	if x != nil {
-		return x.Command
+		return x.UnixMillis
 	}
-	return nil
+	return 0
 }
 
-func (x *ShardMessage) GetAdd() *Add {
+func (x *Event) GetKind() EventKind {
 	if x != nil {
-		if x, ok := x.Command.(*ShardMessage_Add); ok {
-			return x.Add
-		}
+		return x.Kind
 	}
-	return nil
+	return EventKind_EVENT_KIND_UNSPECIFIED
 }
 
-func (x *ShardMessage) GetTop() *TopRequest {
-	if x != nil {
-		if x, ok := x.Command.(*ShardMessage_Top); ok {
-			return x.Top
-		}
-	}
-	return nil
-}
-
-type isShardMessage_Command interface {
-	isShardMessage_Command()
-}
-
-type ShardMessage_Add struct {
-	// Add counts. A shard does not reply to it.
-	Add *Add `protobuf:"bytes,1,opt,name=add,proto3,oneof"`
-}
-
-type ShardMessage_Top struct {
-	// Answer with a TopReply for the words of this shard.
-	Top *TopRequest `protobuf:"bytes,2,opt,name=top,proto3,oneof"`
-}
-
-func (*ShardMessage_Add) isShardMessage_Command() {}
-
-func (*ShardMessage_Top) isShardMessage_Command() {}
-
-// PartEnded tells the watch that an actor has ended which the service cannot do without.
-type PartEnded struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which actor it was, as logs name it.
-	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
-	// How it ended, empty if in an orderly way.
-	Failure       string `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PartEnded) Reset() {
-	*x = PartEnded{}
-	mi := &file_service_servicev1_service_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PartEnded) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PartEnded) ProtoMessage() {}
-
-func (x *PartEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_service_servicev1_service_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PartEnded.ProtoReflect.Descriptor instead.
-func (*PartEnded) Descriptor() ([]byte, []int) {
-	return file_service_servicev1_service_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *PartEnded) GetPart() string {
+func (x *Event) GetPart() string {
 	if x != nil {
 		return x.Part
 	}
 	return ""
 }
 
-func (x *PartEnded) GetFailure() string {
+func (x *Event) GetDetail() string {
 	if x != nil {
-		return x.Failure
+		return x.Detail
 	}
 	return ""
 }
 
-// Tick tells the reporter to print a line of progress.
-type Tick struct {
+func (x *Event) GetWords() uint64 {
+	if x != nil {
+		return x.Words
+	}
+	return 0
+}
+
+// NoteRequest is an event to take down.
+type NoteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event.
+	Event         *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoteRequest) Reset() {
+	*x = NoteRequest{}
+	mi := &file_service_servicev1_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoteRequest) ProtoMessage() {}
+
+func (x *NoteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoteRequest.ProtoReflect.Descriptor instead.
+func (*NoteRequest) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *NoteRequest) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// TickRequest asks for a line of progress.
+type TickRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Tick) Reset() {
-	*x = Tick{}
+func (x *TickRequest) Reset() {
+	*x = TickRequest{}
+	mi := &file_service_servicev1_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TickRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TickRequest) ProtoMessage() {}
+
+func (x *TickRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TickRequest.ProtoReflect.Descriptor instead.
+func (*TickRequest) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{9}
+}
+
+// RecentRequest asks for the last events.
+type RecentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecentRequest) Reset() {
+	*x = RecentRequest{}
 	mi := &file_service_servicev1_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Tick) String() string {
+func (x *RecentRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Tick) ProtoMessage() {}
+func (*RecentRequest) ProtoMessage() {}
 
-func (x *Tick) ProtoReflect() protoreflect.Message {
+func (x *RecentRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_service_servicev1_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -675,51 +732,123 @@ func (x *Tick) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Tick.ProtoReflect.Descriptor instead.
-func (*Tick) Descriptor() ([]byte, []int) {
+// Deprecated: Use RecentRequest.ProtoReflect.Descriptor instead.
+func (*RecentRequest) Descriptor() ([]byte, []int) {
 	return file_service_servicev1_service_proto_rawDescGZIP(), []int{10}
+}
+
+// RecentResponse holds them.
+type RecentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last events, the oldest first.
+	Events        []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecentResponse) Reset() {
+	*x = RecentResponse{}
+	mi := &file_service_servicev1_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecentResponse) ProtoMessage() {}
+
+func (x *RecentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_service_servicev1_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecentResponse.ProtoReflect.Descriptor instead.
+func (*RecentResponse) Descriptor() ([]byte, []int) {
+	return file_service_servicev1_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RecentResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
 }
 
 var File_service_servicev1_service_proto protoreflect.FileDescriptor
 
 const file_service_servicev1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1fservice/servicev1/service.proto\x12\x1dgreenroom.examples.service.v1\"2\n" +
-	"\bDocument\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x1a\n" +
-	"\x04File\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"\x9b\x01\n" +
-	"\rIngestMessage\x12E\n" +
-	"\bdocument\x18\x01 \x01(\v2'.greenroom.examples.service.v1.DocumentH\x00R\bdocument\x129\n" +
-	"\x04file\x18\x02 \x01(\v2#.greenroom.examples.service.v1.FileH\x00R\x04fileB\b\n" +
-	"\x06source\"?\n" +
-	"\vIngestReply\x12\x14\n" +
+	"\x1fservice/servicev1/service.proto\x12\x1dgreenroom.examples.service.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1agreenroom/v1/options.proto\"m\n" +
+	"\rIngestRequest\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\x04R\bdocument\x12\x18\n" +
+	"\asettled\x18\x02 \x01(\x04R\asettled\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"B\n" +
+	"\x0eIngestResponse\x12\x14\n" +
 	"\x05words\x18\x01 \x01(\x04R\x05words\x12\x1a\n" +
 	"\bdistinct\x18\x02 \x01(\x04R\bdistinct\"5\n" +
 	"\tWordCount\x12\x12\n" +
 	"\x04word\x18\x01 \x01(\tR\x04word\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"e\n" +
-	"\x03Add\x12@\n" +
-	"\x06counts\x18\x01 \x03(\v2(.greenroom.examples.service.v1.WordCountR\x06counts\x12\x1c\n" +
-	"\tdocuments\x18\x02 \x01(\x04R\tdocuments\"\x1a\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xac\x01\n" +
+	"\n" +
+	"AddRequest\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\x04R\bdocument\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\rR\x04part\x12\x18\n" +
+	"\asettled\x18\x03 \x01(\x04R\asettled\x12@\n" +
+	"\x06counts\x18\x04 \x03(\v2(.greenroom.examples.service.v1.WordCountR\x06counts\x12\x12\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\"\r\n" +
+	"\vAddResponse\"\x1a\n" +
 	"\n" +
 	"TopRequest\x12\f\n" +
-	"\x01n\x18\x01 \x01(\rR\x01n\"\xb0\x01\n" +
-	"\bTopReply\x12>\n" +
+	"\x01n\x18\x01 \x01(\rR\x01n\"\xda\x01\n" +
+	"\vTopResponse\x12>\n" +
 	"\x05words\x18\x01 \x03(\v2(.greenroom.examples.service.v1.WordCountR\x05words\x12\x1c\n" +
 	"\tdocuments\x18\x02 \x01(\x04R\tdocuments\x12\x1f\n" +
 	"\vwords_total\x18\x03 \x01(\x04R\n" +
 	"wordsTotal\x12%\n" +
-	"\x0ewords_distinct\x18\x04 \x01(\x04R\rwordsDistinct\"\x90\x01\n" +
-	"\fShardMessage\x126\n" +
-	"\x03add\x18\x01 \x01(\v2\".greenroom.examples.service.v1.AddH\x00R\x03add\x12=\n" +
-	"\x03top\x18\x02 \x01(\v2).greenroom.examples.service.v1.TopRequestH\x00R\x03topB\t\n" +
-	"\acommand\"9\n" +
-	"\tPartEnded\x12\x12\n" +
-	"\x04part\x18\x01 \x01(\tR\x04part\x12\x18\n" +
-	"\afailure\x18\x02 \x01(\tR\afailure\"\x06\n" +
-	"\x04TickBHZFgithub.com/greenroom-go/greenroom/examples/service/servicev1;servicev1b\x06proto3"
+	"\x0ewords_distinct\x18\x04 \x01(\x04R\rwordsDistinct\x12%\n" +
+	"\x0erepeated_parts\x18\x05 \x01(\x04R\rrepeatedParts\"\xa8\x01\n" +
+	"\x05Event\x12\x1f\n" +
+	"\vunix_millis\x18\x01 \x01(\x03R\n" +
+	"unixMillis\x12<\n" +
+	"\x04kind\x18\x02 \x01(\x0e2(.greenroom.examples.service.v1.EventKindR\x04kind\x12\x12\n" +
+	"\x04part\x18\x03 \x01(\tR\x04part\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x14\n" +
+	"\x05words\x18\x05 \x01(\x04R\x05words\"I\n" +
+	"\vNoteRequest\x12:\n" +
+	"\x05event\x18\x01 \x01(\v2$.greenroom.examples.service.v1.EventR\x05event\"\r\n" +
+	"\vTickRequest\"\x0f\n" +
+	"\rRecentRequest\"N\n" +
+	"\x0eRecentResponse\x12<\n" +
+	"\x06events\x18\x01 \x03(\v2$.greenroom.examples.service.v1.EventR\x06events*\xf3\x01\n" +
+	"\tEventKind\x12\x1a\n" +
+	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12EVENT_KIND_COUNTED\x10\x01\x12\x15\n" +
+	"\x11EVENT_KIND_KILLED\x10\x02\x12\x14\n" +
+	"\x10EVENT_KIND_ENDED\x10\x03\x12\x18\n" +
+	"\x14EVENT_KIND_RESTARTED\x10\x04\x12\x1a\n" +
+	"\x16EVENT_KIND_PASSED_OVER\x10\x05\x12\x1a\n" +
+	"\x16EVENT_KIND_TRIED_AGAIN\x10\x06\x12\x16\n" +
+	"\x12EVENT_KIND_SWAPPED\x10\a\x12\x1b\n" +
+	"\x17EVENT_KIND_SWAPPED_BACK\x10\b2\x80\x01\n" +
+	"\rIngestService\x12e\n" +
+	"\x06Ingest\x12,.greenroom.examples.service.v1.IngestRequest\x1a-.greenroom.examples.service.v1.IngestResponse\x1a\b\xc2\xda\x18\x04\b\x10\x10\x022\xd4\x01\n" +
+	"\fShardService\x12\\\n" +
+	"\x03Add\x12).greenroom.examples.service.v1.AddRequest\x1a*.greenroom.examples.service.v1.AddResponse\x12\\\n" +
+	"\x03Top\x12).greenroom.examples.service.v1.TopRequest\x1a*.greenroom.examples.service.v1.TopResponse\x1a\b\xc2\xda\x18\x04\b@\x10\x022\x99\x02\n" +
+	"\fStatsService\x12P\n" +
+	"\x04Note\x12*.greenroom.examples.service.v1.NoteRequest\x1a\x16.google.protobuf.Empty\"\x04\xc0\xda\x18\x01\x12P\n" +
+	"\x04Tick\x12*.greenroom.examples.service.v1.TickRequest\x1a\x16.google.protobuf.Empty\"\x04\xc0\xda\x18\x01\x12e\n" +
+	"\x06Recent\x12,.greenroom.examples.service.v1.RecentRequest\x1a-.greenroom.examples.service.v1.RecentResponseBHZFgithub.com/greenroom-go/greenroom/examples/service/servicev1;servicev1b\x06proto3"
 
 var (
 	file_service_servicev1_service_proto_rawDescOnce sync.Once
@@ -733,32 +862,47 @@ func file_service_servicev1_service_proto_rawDescGZIP() []byte {
 	return file_service_servicev1_service_proto_rawDescData
 }
 
-var file_service_servicev1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_service_servicev1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_service_servicev1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_service_servicev1_service_proto_goTypes = []any{
-	(*Document)(nil),      // 0: greenroom.examples.service.v1.Document
-	(*File)(nil),          // 1: greenroom.examples.service.v1.File
-	(*IngestMessage)(nil), // 2: greenroom.examples.service.v1.IngestMessage
-	(*IngestReply)(nil),   // 3: greenroom.examples.service.v1.IngestReply
-	(*WordCount)(nil),     // 4: greenroom.examples.service.v1.WordCount
-	(*Add)(nil),           // 5: greenroom.examples.service.v1.Add
-	(*TopRequest)(nil),    // 6: greenroom.examples.service.v1.TopRequest
-	(*TopReply)(nil),      // 7: greenroom.examples.service.v1.TopReply
-	(*ShardMessage)(nil),  // 8: greenroom.examples.service.v1.ShardMessage
-	(*PartEnded)(nil),     // 9: greenroom.examples.service.v1.PartEnded
-	(*Tick)(nil),          // 10: greenroom.examples.service.v1.Tick
+	(EventKind)(0),         // 0: greenroom.examples.service.v1.EventKind
+	(*IngestRequest)(nil),  // 1: greenroom.examples.service.v1.IngestRequest
+	(*IngestResponse)(nil), // 2: greenroom.examples.service.v1.IngestResponse
+	(*WordCount)(nil),      // 3: greenroom.examples.service.v1.WordCount
+	(*AddRequest)(nil),     // 4: greenroom.examples.service.v1.AddRequest
+	(*AddResponse)(nil),    // 5: greenroom.examples.service.v1.AddResponse
+	(*TopRequest)(nil),     // 6: greenroom.examples.service.v1.TopRequest
+	(*TopResponse)(nil),    // 7: greenroom.examples.service.v1.TopResponse
+	(*Event)(nil),          // 8: greenroom.examples.service.v1.Event
+	(*NoteRequest)(nil),    // 9: greenroom.examples.service.v1.NoteRequest
+	(*TickRequest)(nil),    // 10: greenroom.examples.service.v1.TickRequest
+	(*RecentRequest)(nil),  // 11: greenroom.examples.service.v1.RecentRequest
+	(*RecentResponse)(nil), // 12: greenroom.examples.service.v1.RecentResponse
+	(*emptypb.Empty)(nil),  // 13: google.protobuf.Empty
 }
 var file_service_servicev1_service_proto_depIdxs = []int32{
-	0, // 0: greenroom.examples.service.v1.IngestMessage.document:type_name -> greenroom.examples.service.v1.Document
-	1, // 1: greenroom.examples.service.v1.IngestMessage.file:type_name -> greenroom.examples.service.v1.File
-	4, // 2: greenroom.examples.service.v1.Add.counts:type_name -> greenroom.examples.service.v1.WordCount
-	4, // 3: greenroom.examples.service.v1.TopReply.words:type_name -> greenroom.examples.service.v1.WordCount
-	5, // 4: greenroom.examples.service.v1.ShardMessage.add:type_name -> greenroom.examples.service.v1.Add
-	6, // 5: greenroom.examples.service.v1.ShardMessage.top:type_name -> greenroom.examples.service.v1.TopRequest
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3,  // 0: greenroom.examples.service.v1.AddRequest.counts:type_name -> greenroom.examples.service.v1.WordCount
+	3,  // 1: greenroom.examples.service.v1.TopResponse.words:type_name -> greenroom.examples.service.v1.WordCount
+	0,  // 2: greenroom.examples.service.v1.Event.kind:type_name -> greenroom.examples.service.v1.EventKind
+	8,  // 3: greenroom.examples.service.v1.NoteRequest.event:type_name -> greenroom.examples.service.v1.Event
+	8,  // 4: greenroom.examples.service.v1.RecentResponse.events:type_name -> greenroom.examples.service.v1.Event
+	1,  // 5: greenroom.examples.service.v1.IngestService.Ingest:input_type -> greenroom.examples.service.v1.IngestRequest
+	4,  // 6: greenroom.examples.service.v1.ShardService.Add:input_type -> greenroom.examples.service.v1.AddRequest
+	6,  // 7: greenroom.examples.service.v1.ShardService.Top:input_type -> greenroom.examples.service.v1.TopRequest
+	9,  // 8: greenroom.examples.service.v1.StatsService.Note:input_type -> greenroom.examples.service.v1.NoteRequest
+	10, // 9: greenroom.examples.service.v1.StatsService.Tick:input_type -> greenroom.examples.service.v1.TickRequest
+	11, // 10: greenroom.examples.service.v1.StatsService.Recent:input_type -> greenroom.examples.service.v1.RecentRequest
+	2,  // 11: greenroom.examples.service.v1.IngestService.Ingest:output_type -> greenroom.examples.service.v1.IngestResponse
+	5,  // 12: greenroom.examples.service.v1.ShardService.Add:output_type -> greenroom.examples.service.v1.AddResponse
+	7,  // 13: greenroom.examples.service.v1.ShardService.Top:output_type -> greenroom.examples.service.v1.TopResponse
+	13, // 14: greenroom.examples.service.v1.StatsService.Note:output_type -> google.protobuf.Empty
+	13, // 15: greenroom.examples.service.v1.StatsService.Tick:output_type -> google.protobuf.Empty
+	12, // 16: greenroom.examples.service.v1.StatsService.Recent:output_type -> greenroom.examples.service.v1.RecentResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_service_servicev1_service_proto_init() }
@@ -766,26 +910,19 @@ func file_service_servicev1_service_proto_init() {
 	if File_service_servicev1_service_proto != nil {
 		return
 	}
-	file_service_servicev1_service_proto_msgTypes[2].OneofWrappers = []any{
-		(*IngestMessage_Document)(nil),
-		(*IngestMessage_File)(nil),
-	}
-	file_service_servicev1_service_proto_msgTypes[8].OneofWrappers = []any{
-		(*ShardMessage_Add)(nil),
-		(*ShardMessage_Top)(nil),
-	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_service_servicev1_service_proto_rawDesc), len(file_service_servicev1_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   11,
+			NumEnums:      1,
+			NumMessages:   12,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   3,
 		},
 		GoTypes:           file_service_servicev1_service_proto_goTypes,
 		DependencyIndexes: file_service_servicev1_service_proto_depIdxs,
+		EnumInfos:         file_service_servicev1_service_proto_enumTypes,
 		MessageInfos:      file_service_servicev1_service_proto_msgTypes,
 	}.Build()
 	File_service_servicev1_service_proto = out.File
