@@ -269,7 +269,7 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 		}
 	}
 	if w := c.watch.Load(); w != nil && w.seq == seq {
-		if why != context.DeadlineExceeded { // not errors.Is: an interrupt's error is the user's, and may panic
+		if why != context.DeadlineExceeded { //nolint:errorlint // an interrupt's error is the user's, and its Is may panic
 			why = context.Canceled
 		}
 		w.ext.cancel(why)

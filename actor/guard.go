@@ -447,7 +447,7 @@ func (r AnyRef) Current() bool {
 		return false
 	}
 	err := ctx.own()
-	return err == nil || err == ErrInBlock
+	return err == nil || err == ErrInBlock //nolint:errorlint // ours, bare
 }
 
 type limboState uint8

@@ -54,7 +54,7 @@ func (c *Context) SuspendFor(d time.Duration, alarm any) (any, error) {
 	l := c.limit(d)
 	defer l.cancel()
 	v, err := c.Suspend(l)
-	if err == context.DeadlineExceeded && c.sys.ex.now() >= l.at {
+	if err == context.DeadlineExceeded && c.sys.ex.now() >= l.at { //nolint:errorlint // bare; one within is an interrupt's
 		return alarm, nil
 	}
 	return v, err

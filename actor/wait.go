@@ -258,7 +258,7 @@ func (ctx *Context) Sleep(d time.Duration) error {
 			return w.check()
 		}
 		if err := w.sleep(waitPark); err != nil {
-			if err == context.DeadlineExceeded && ctx.sys.ex.now() >= until {
+			if err == context.DeadlineExceeded && ctx.sys.ex.now() >= until { //nolint:errorlint // bare; one within is an interrupt's
 				continue
 			}
 			return err
