@@ -51,6 +51,7 @@ func (s *super) tell(e Event) {
 		s.say(slog.LevelWarn, "child does not start", e)
 	case Escalated:
 		s.say(slog.LevelError, "supervisor gives up", e)
+	default: // only whoever observes is told
 	}
 	if s.spec.Observe == nil {
 		return

@@ -120,6 +120,7 @@ func (m *model) exit(id string, normal bool) []string {
 		from, to = 0, len(m.kids)
 	case supervisor.RestForOne:
 		to = len(m.kids)
+	default: // it alone
 	}
 	for j := to - 1; j >= from; j-- {
 		if m.kids[j].running {

@@ -60,6 +60,7 @@ func sound(t *testing.T, sys *actor.System, sup supervisor.Supervisor) {
 			}
 		case supervisor.Waiting:
 			t.Errorf("%q still waits", i.ID)
+		default: // it has ended for good
 		}
 	}
 	if n, err := sup.Count(t.Context()); err != nil || n.Active != running {
