@@ -106,7 +106,7 @@ func enter(ctx context.Context) (w waiting, err error) {
 }
 
 // enterAs is enter for what only own may wait for. A context that belongs to no actor bounds the wait beside own.
-func enterAs(own *Context, ctx context.Context) (w waiting, err error) {
+func enterAs(ctx context.Context, own *Context) (w waiting, err error) {
 	w, err = enter(ctx)
 	switch {
 	case err != nil:
