@@ -91,7 +91,7 @@ func (t *Timer) fire() {
 func (t *Timer) again() {
 	t.next += t.every
 	if now := t.sys.ex.now(); t.next <= now {
-		t.next += ((now-t.next)/t.every + 1) * t.every
+		t.next = now + t.every - (now-t.next)%t.every
 	}
 	t.arm()
 	if t.ended.Load() {

@@ -566,7 +566,7 @@ func TestZeroValues(t *testing.T) {
 			var errs []error
 			refused := func(what string, err error) {
 				if err == nil || errors.Is(err, context.DeadlineExceeded) {
-					errs = append(errs, fmt.Errorf("%s: %v", what, err))
+					errs = append(errs, fmt.Errorf("%s: %v", what, err)) //nolint:errorlint // err may be nil
 				}
 			}
 			for _, r := range []*actor.Router[*num]{nil, {}} {

@@ -67,7 +67,7 @@ func (c *carrier) unblock(s *slot, st uint64) {
 // code that calls back, neither of which a behaviour may do itself. A panic in f comes back as *PanicError. If the wait ends early,
 // by ctx or a signal, Offload returns that error and f runs on by itself.
 func (ctx *Context) Offload(wait context.Context, f func() error) error {
-	w, err := enterAs(ctx, wait)
+	w, err := enterAs(wait, ctx)
 	defer w.leave()
 	switch {
 	case err != nil:

@@ -14,17 +14,17 @@ import (
 // What packages that build on this one need of it: something kept with a System, something to do at an actor's final end, and a
 // way for events to become an actor's messages.
 
-// Part returns what is kept with the System under key, and has make make it the first time. The key should be of an unexported type
-// of the package that uses it. Any goroutine may call it; make may run more than once, and one of the results is kept. A System
+// Part returns what is kept with the System under key, and has create make it the first time. The key should be of an unexported type
+// of the package that uses it. Any goroutine may call it; create may run more than once, and one of the results is kept. A System
 // that is none has no parts: nil.
-func (sys *System) Part(key any, make func() any) any {
+func (sys *System) Part(key any, create func() any) any {
 	if !sys.made() {
 		return nil
 	}
 	if v, ok := sys.parts.Load(key); ok {
 		return v
 	}
-	v, _ := sys.parts.LoadOrStore(key, make())
+	v, _ := sys.parts.LoadOrStore(key, create())
 	return v
 }
 

@@ -32,8 +32,10 @@ func TestAtEnd(t *testing.T) {
 		for _, h := range []actor.EndHook{note("one"), second, &endHook{func(actor.AnyRef) { panic("no") }}, note("two"), second} {
 			wantErr(t, "at end", actor.AtEnd(r.AnyRef, h), nil)
 		}
-		if !actor.NotAtEnd(r.AnyRef, second) || !actor.NotAtEnd(r.AnyRef, second) || actor.NotAtEnd(r.AnyRef, second) {
-			t.Error("a hook that was added twice is taken back twice")
+		for i, want := range []bool{true, true, false} {
+			if got := actor.NotAtEnd(r.AnyRef, second); got != want {
+				t.Errorf("a hook that was added twice: taken back %v after %d times", got, i)
+			}
 		}
 		r.Kill()
 		wantKind(t, r.AnyRef, actor.ReasonKilled)
@@ -157,16 +159,24 @@ func TestPart(t *testing.T) {
 	type two struct{}
 	a, b := newSystem(t), newSystem(t)
 	made := 0
-	part := func(sys *actor.System, key any) any {
-		return sys.Part(key, func() any { made++; return &made })
+	for i, c := range []struct {
+		sys  *actor.System
+		key  any
+		want int // which of those made
+	}{{a, one{}, 1}, {a, one{}, 1}, {a, two{}, 2}, {b, one{}, 3}, {a, two{}, 2}, {b, one{}, 3}, {a, one{}, 1}} {
+		if got := c.sys.Part(c.key, func() any { made++; return made }); got != c.want {
+			t.Errorf("request %d: part %v, want %d", i, got, c.want)
+		}
 	}
-	if part(a, one{}) != part(a, one{}) || made != 1 {
-		t.Errorf("made %d", made)
-	}
-	part(a, two{})
-	part(b, one{})
-	if made != 3 {
-		t.Errorf("made %d", made)
+	type three struct{}
+	for range 2 {
+		part := a.Part(three{}, func() any {
+			a.Part(three{}, func() any { return "first" })
+			return "late"
+		})
+		if part != "first" {
+			t.Errorf("of two parts made at once the %v one is kept", part)
+		}
 	}
 }
 

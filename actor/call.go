@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,14 +35,15 @@ func (e *DeadlockError) Error() string {
 	if e == nil || len(e.Path) == 0 {
 		return "actor: deadlock"
 	}
-	s := "actor: deadlock:"
+	var s strings.Builder
+	s.WriteString("actor: deadlock:")
 	for i, r := range e.Path {
 		if i > 0 {
-			s += " waits for"
+			s.WriteString(" waits for")
 		}
-		s += " " + r.String()
+		s.WriteString(" " + r.String())
 	}
-	return s
+	return s.String()
 }
 
 // Values of call.state, in its low bits; seq<<callShift above them.
@@ -269,7 +271,7 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 		}
 	}
 	if w := c.watch.Load(); w != nil && w.seq == seq {
-		if why != context.DeadlineExceeded { // not errors.Is: an interrupt's error is the user's, and may panic
+		if why != context.DeadlineExceeded { //nolint:errorlint // an interrupt's error is the user's, and its Is may panic
 			why = context.Canceled
 		}
 		w.ext.cancel(why)

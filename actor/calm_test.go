@@ -136,7 +136,7 @@ func TestCalmActorEnds(t *testing.T) {
 				ctx.Self().Kill()
 				return ctx.Sleep(time.Hour)
 			}, ReasonKilled},
-			"goexit later": {func(ctx *Context) error { err := ctx.Sleep(1); runtime.Goexit(); return err }, ReasonError},
+			"goexit later": {func(ctx *Context) error { _ = ctx.Sleep(1); runtime.Goexit(); return nil }, ReasonError},
 			"panic later":  {func(ctx *Context) error { _ = ctx.Sleep(1); panic("x") }, ReasonPanic},
 			"stop":         {func(ctx *Context) error { ctx.Stop(); return nil }, ReasonNormal},
 		} {

@@ -241,7 +241,7 @@ func (t *table) each(f func(*cell)) {
 	t.mu.Lock()
 	used := t.used
 	t.mu.Unlock()
-	for i := uint32(0); i < used; i++ {
+	for i := range used {
 		f(t.at(i))
 	}
 }

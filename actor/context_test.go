@@ -20,6 +20,7 @@ func TestDerivedContextsOutliveTheirCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	type key struct{}
 	var never actor.Event
 	var kept []context.CancelFunc
 	ways := map[string]func(ctx *actor.Context) error{
@@ -29,7 +30,7 @@ func TestDerivedContextsOutliveTheirCall(t *testing.T) {
 			return never.Wait(derived)
 		},
 		"wait beside one": func(ctx *actor.Context) error {
-			derived, cancel := context.WithCancel(context.WithValue(ctx, struct{}{}, 1))
+			derived, cancel := context.WithCancel(context.WithValue(ctx, key{}, 1))
 			kept = append(kept, cancel)
 			_ = context.AfterFunc(derived, func() {
 				if derived.Err() == nil {
@@ -258,7 +259,7 @@ func TestFailWithNil(t *testing.T) {
 	for i := range int64(2) {
 		_, err := actor.Call[*num](patient(t), a, &num{Value: i})
 		wantErr(t, "call", err, actor.ErrNoReply)
-		if err == actor.ErrNoReply {
+		if err == actor.ErrNoReply { //nolint:errorlint // the bare one is what it must not be
 			t.Error("it does not say that the error was nil")
 		}
 	}

@@ -116,13 +116,13 @@ func (sys *System) deadLetter(s *slot, to AnyRef, env envelope, why DeadReason, 
 
 // callError is what the caller of a dead-lettered call gets.
 func (sys *System) callError(to AnyRef, why DeadReason, cause error) error {
-	switch why {
-	case DeadWrongType:
+	_, ended := cause.(*ExitError) //nolint:errorlint // ours, bare; one within is another actor's
+	switch {
+	case why == DeadWrongType:
 		return ErrWrongType
-	case DeadOverflow:
+	case why == DeadOverflow:
 		return ErrFull
-	}
-	if _, ok := cause.(*ExitError); ok {
+	case ended:
 		return cause
 	}
 	return &ExitError{Ref: to, Reason: Reason{Kind: ReasonNoActor, Err: cause}}

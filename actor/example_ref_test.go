@@ -14,8 +14,6 @@ import (
 // A ref travels in a message of the user's own, in a field of type greenroom.v1.Ref.
 func ExampleTypedRefFromProto() {
 	sys, _ := actor.NewSystem()
-	defer sys.Stop(context.Background())
-
 	twice := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *wrapperspb.Int64Value) error {
 		return ctx.Reply(wrapperspb.Int64(2 * m.Value))
 	}))
@@ -33,5 +31,8 @@ func ExampleTypedRefFromProto() {
 	}
 	reply, err := actor.Call[*wrapperspb.Int64Value](context.Background(), ref, wrapperspb.Int64(21))
 	fmt.Println(reply.GetValue(), err)
-	// Output: 42 <nil>
+	fmt.Println(sys.Stop(context.Background()))
+	// Output:
+	// 42 <nil>
+	// <nil>
 }

@@ -12,8 +12,6 @@ import (
 // An actor gives its own address, with its message type, to a child that is to report to it.
 func ExampleSelf() {
 	sys, _ := actor.NewSystem()
-	defer sys.Stop(context.Background())
-
 	boss := actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*wrapperspb.StringValue]) error {
 		self, err := actor.Self[*wrapperspb.StringValue](ctx)
 		if err != nil {
@@ -33,5 +31,8 @@ func ExampleSelf() {
 	})
 	v, err := actor.MustSpawn(sys, boss).Wait(context.Background())
 	fmt.Println(v, err)
-	// Output: done <nil>
+	fmt.Println(sys.Stop(context.Background()))
+	// Output:
+	// done <nil>
+	// <nil>
 }

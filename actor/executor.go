@@ -188,7 +188,6 @@ func (s *slot) find() *cell {
 		}
 		a := s.search()
 		if woken {
-			woken = false
 			ex.waking.Store(0)
 			if a != nil && ex.anyWork(s) {
 				ex.wakeOne()

@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -306,8 +307,8 @@ func (c *carrier) keepMailbox(a *cell) {
 	cold.stash, cold.skipped = nil, nil
 	cold.unstashed += len(aside)
 	mu.Unlock()
-	for i := len(aside) - 1; i >= 0; i-- {
-		env := aside[i].unstamped()
+	for _, env := range slices.Backward(aside) {
+		env = env.unstamped()
 		if a.flags.Load()&flagQueue != 0 {
 			cold.queue.Unpop(env)
 		} else {
@@ -447,7 +448,7 @@ func (r AnyRef) Current() bool {
 		return false
 	}
 	err := ctx.own()
-	return err == nil || err == ErrInBlock
+	return err == nil || err == ErrInBlock //nolint:errorlint // ours, bare
 }
 
 type limboState uint8

@@ -108,7 +108,7 @@ func (h *exitHooks) run(ctx context.Context, sys *System) error {
 		if bound == ctx && ctx.Err() != nil {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastMoment)
 			defer cancel()
-			bound = last
+			bound = last //nolint:fatcontext // once at most
 		}
 		errs = append(errs, h.runOne(hookContext{ctx, sys}, bound, k))
 	}

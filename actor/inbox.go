@@ -121,7 +121,7 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 
 // receiveUnder is receive under a derived context.
 func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, err error) {
-	w, err := enterAs(in.ctx, ctx)
+	w, err := enterAs(ctx, in.ctx)
 	defer w.leave()
 	if err != nil {
 		return m, err
@@ -299,7 +299,7 @@ func (in *Inbox[M]) Category(m M) any {
 		return nil
 	}
 	cats := in.more.cats
-	for i := len(cats) - 1; i >= 0; i-- {
+	for i := len(cats) - 1; i >= 0; i-- { //nolint:modernize // slices.Backward takes as long again, for each message that Select looks at
 		if cat := (*cats[i])(m); cat != nil {
 			return cat
 		}

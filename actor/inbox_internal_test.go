@@ -16,17 +16,14 @@ func TestTakeSkipped(t *testing.T) {
 	for _, step := range []struct {
 		take int
 		left string
-	}{{0, "1 2 3 4 5"}, {2, "1 2 4 5"}, {3, "1 2 4"}, {0, "2 4"}, {1, "2"}, {0, ""}} {
+	}{{0, "[1 2 3 4 5]"}, {2, "[1 2 4 5]"}, {3, "[1 2 4]"}, {0, "[2 4]"}, {1, "[2]"}, {0, "[]"}} {
 		more.takeSkipped(step.take)
-		left := ""
-		for i, env := range more.skipped {
-			if i > 0 {
-				left += " "
-			}
-			left += fmt.Sprint(env.msg.(*num).Value)
+		left := []int64{}
+		for _, env := range more.skipped {
+			left = append(left, env.msg.(*num).Value)
 		}
-		if left != step.left {
-			t.Fatalf("%d taken, %q left, want %q", step.take, left, step.left)
+		if got := fmt.Sprint(left); got != step.left {
+			t.Fatalf("%d taken, %s left, want %s", step.take, got, step.left)
 		}
 	}
 	if more.skipped != nil {

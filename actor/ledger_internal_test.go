@@ -8,11 +8,7 @@ import (
 // LEDG-6: a goroutine in the middle of a send makes Ledger wait a moment, and not give up exactness.
 func TestLedgerAwaitsASend(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	sys, err := NewSystem()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sys.Close()
+	sys := testSystem(t)
 	for range 100 {
 		if err := sys.Quiesce(t.Context()); err != nil {
 			t.Fatal(err)

@@ -862,7 +862,7 @@ func (sys *System) guard(what string, f func()) {
 // say logs for the System. A Logger that panics has nobody to tell it to.
 func (sys *System) say(level slog.Level, what string, args ...any) {
 	defer func() { _ = recover() }()
-	sys.log.Log(context.Background(), level, what, args...)
+	sys.log.Log(context.Background(), level, what, args...) //nolint:sloglint // made of its callers' constants
 }
 
 // setHeld lets the end of the actor find the messages that Select has passed over.

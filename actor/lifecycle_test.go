@@ -394,7 +394,7 @@ func TestStopRunsHooks(t *testing.T) {
 		echo := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Reply(m) }))
 		var order collector[int]
 		for i, priority := range []int{1, 3, 2, 3} {
-			sys.AtExit(priority, func(ctx context.Context) {
+			_, err := sys.AtExit(priority, func(ctx context.Context) {
 				if _, err := actor.Call[*num](ctx, echo, &num{}); err != nil {
 					t.Errorf("call from a hook: %v", err)
 				}
@@ -406,6 +406,7 @@ func TestStopRunsHooks(t *testing.T) {
 					panic("in a hook")
 				}
 			})
+			wantErr(t, "at exit", err, nil)
 		}
 		var all sync.WaitGroup
 		for range 3 {

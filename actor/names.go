@@ -243,8 +243,8 @@ func (n *Names) check(name string, r AnyRef) error {
 }
 
 func (n *Names) taken(name string) error {
-	if real, ok := n.aliases.Load(name); ok {
-		return fmt.Errorf("%w: it is an alias of %q", ErrNameTaken, real)
+	if target, ok := n.aliases.Load(name); ok {
+		return fmt.Errorf("%w: it is an alias of %q", ErrNameTaken, target)
 	}
 	return ErrNameTaken
 }

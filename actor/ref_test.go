@@ -101,7 +101,7 @@ func TestForgedRef(t *testing.T) {
 	eachProcs(t, func(t *testing.T, sys *actor.System) {
 		dead := deaths(t, sys)
 		a := actor.MustSpawn(sys, actor.Handler(func(ctx *actor.Context, m *num) error { return ctx.Reply(m) }))
-		forged := actor.Ref[*text]{AnyRef: a.AnyRef}
+		forged := actor.Ref[*text](a)
 		wantErr(t, "send", forged.Send(context.Background(), &text{}), nil)
 		_, err := forged.Deliver(context.Background(), &text{})
 		wantErr(t, "deliver", err, nil)

@@ -643,7 +643,7 @@ func (r *router) resize(ctx context.Context, n int) error {
 	done := new(latch)
 	r.mu.Lock()
 	var retired []*routee
-	err := error(ErrStopped)
+	err := ErrStopped
 	if !r.closed {
 		retired, err = r.fill(n)
 	}

@@ -172,8 +172,7 @@ func TestNoFalseCyclesOfWait(t *testing.T) {
 				}
 				linger := time.Duration(rng.IntN(3)) * time.Microsecond
 				note := func(err error) error {
-					var dead *actor.DeadlockError
-					if errors.As(err, &dead) {
+					if _, dead := errors.AsType[*actor.DeadlockError](err); dead {
 						t.Errorf("round %d: %v", round, err)
 					}
 					return err

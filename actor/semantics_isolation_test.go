@@ -3,7 +3,6 @@ package actor_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"runtime"
@@ -12,16 +11,16 @@ import (
 	"github.com/greenroom-go/greenroom/actor"
 )
 
-// errIs is an error that cannot be asked what it is.
-type errIs struct{}
+// unaskableError is an error that cannot be asked what it is.
+type unaskableError struct{}
 
-func (errIs) Error() string { return "is" }
-func (errIs) Is(error) bool { panic("Is") }
+func (unaskableError) Error() string { return "is" }
+func (unaskableError) Is(error) bool { panic("Is") }
 
-// errText is an error that cannot be printed, in a way that package fmt does not help against.
-type errText struct{}
+// unprintableError is an error that cannot be printed, in a way that package fmt does not help against.
+type unprintableError struct{}
 
-func (errText) Error() string { panic(errText{}) }
+func (unprintableError) Error() string { panic(unprintableError{}) }
 
 // LIFE-5: an error whose methods panic is its actor's end and nothing worse, wherever it comes from and whoever reports it.
 func TestErrorsThatPanic(t *testing.T) {
@@ -33,8 +32,8 @@ func TestErrorsThatPanic(t *testing.T) {
 	}{
 		"typed nil":           {noTyped, actor.ReasonError},
 		"typed nil, Unwrap":   {noPath, actor.ReasonPanic},
-		"Is":                  {errIs{}, actor.ReasonPanic},
-		"Error":               {errText{}, actor.ReasonError},
+		"Is":                  {unaskableError{}, actor.ReasonPanic},
+		"Error":               {unprintableError{}, actor.ReasonError},
 		"nil *ExitError":      {(*actor.ExitError)(nil), actor.ReasonError},
 		"nil *PanicError":     {(*actor.PanicError)(nil), actor.ReasonError},
 		"nil *InterruptError": {(*actor.InterruptError)(nil), actor.ReasonError},
@@ -93,7 +92,7 @@ func TestZeroErrors(t *testing.T) {
 	for _, err := range []error{
 		&actor.ExitError{}, (*actor.ExitError)(nil), &actor.PanicError{}, (*actor.PanicError)(nil), &actor.InterruptError{},
 		(*actor.InterruptError)(nil), &actor.DeadlockError{}, (*actor.DeadlockError)(nil), &actor.StopError{}, (*actor.StopError)(nil), &actor.VetoError{}, (*actor.VetoError)(nil),
-		&actor.PanicError{Value: errText{}}, &actor.InterruptError{Err: errText{}},
+		&actor.PanicError{Value: unprintableError{}}, &actor.InterruptError{Err: unprintableError{}},
 	} {
 		if err.Error() == "" {
 			t.Errorf("%T has no text", err)
@@ -132,8 +131,8 @@ func (h panickingHandler) WithGroup(string) slog.Handler           { return h }
 // SYS-7: a Logger that panics harms nobody: neither where an end is logged nor where a subscriber's panic is.
 func TestLoggerThatPanics(t *testing.T) {
 	eachProcs(t, func(t *testing.T, sys *actor.System) {
-		defer sys.SubscribeDeadLetters(func(actor.DeadLetter) { panic(errText{}) })()
-		a := actor.MustSpawn(sys, actor.Handler(func(*actor.Context, *num) error { return fmt.Errorf("x") }),
+		defer sys.SubscribeDeadLetters(func(actor.DeadLetter) { panic(unprintableError{}) })()
+		a := actor.MustSpawn(sys, actor.Handler(func(*actor.Context, *num) error { return errors.New("x") }),
 			actor.Options{OnExit: func(*actor.Context, actor.Reason) { panic("OnExit") }})
 		tell(t, a, 1)
 		if err := sys.Join(patient(t)); err != nil { // nobody watches it: its end is logged
@@ -218,8 +217,7 @@ func TestGoexitOfAGuardedChild(t *testing.T) {
 				}
 			}
 			_, err = ref.Wait(ctx)
-			var exit *actor.ExitError
-			if !errors.As(err, &exit) {
+			if _, ok := errors.AsType[*actor.ExitError](err); !ok {
 				t.Errorf("the child's final end: %v", err)
 			}
 			return nil

@@ -219,14 +219,14 @@ func TestPriorityPanics(t *testing.T) {
 		_, err := actor.Call[*num](context.Background(), ref, &num{Value: -2})
 		wantErr(t, "call", err, errPoke)
 		wantErr(t, "send of another type", ref.AnyRef.Send(context.Background(), &text{Value: "x"}), nil)
-		_, err = actor.Call[*num](context.Background(), actor.Ref[*text]{AnyRef: ref.AnyRef}, &text{Value: "y"})
+		_, err = actor.Call[*num](context.Background(), actor.Ref[*text](ref), &text{Value: "y"})
 		wantErr(t, "call with another type", err, actor.ErrWrongType)
 		scenario(t, sys, func(ctx *actor.Context, in *actor.Inbox[*num]) error {
 			if err := ref.Send(ctx, &num{Value: -3}); !errors.Is(err, errPoke) {
 				return fmt.Errorf("send from an actor: %w", err)
 			}
 			_, e1 := actor.SendAfter(ctx, time.Second, ref, &num{Value: -4})
-			_, e2 := actor.SendAfter(ctx, time.Second, actor.Ref[*text]{AnyRef: ref.AnyRef}, &text{Value: "z"})
+			_, e2 := actor.SendAfter(ctx, time.Second, actor.Ref[*text](ref), &text{Value: "z"})
 			return errors.Join(e1, e2, ref.Send(ctx, &num{Value: 5}), ctx.Sleep(time.Minute))
 		})
 		l := settle(t, sys)

@@ -59,12 +59,12 @@ func TestMonitorsAreToldInOrder(t *testing.T) {
 			ready <- nil
 			for i := range int64(20) {
 				if m, err := in.Receive(ctx); err != nil || m.Value != i {
-					return fmt.Errorf("told by monitor %v as number %d, %v", m, i, err)
+					return fmt.Errorf("told by monitor %v as number %d, %v", m, i, err) //nolint:errorlint // err may be nil
 				}
 			}
 			return nil
 		}))
-		await(t, ready)
+		wantErr(t, "monitor", await(t, ready), nil)
 		target.Stop()
 		wantKind(t, w.AnyRef, actor.ReasonNormal)
 	})
@@ -133,7 +133,7 @@ func TestUnlinkFlushes(t *testing.T) {
 				return err
 			}
 			if m, err := in.Receive(ctx); err != nil || m.Value != 7 {
-				return fmt.Errorf("got %v, %v", m, err)
+				return fmt.Errorf("got %v, %v", m, err) //nolint:errorlint // err may be nil
 			}
 			if err := ctx.Link(peer.AnyRef); err != nil { // a new link, to one that has ended
 				return err
@@ -176,7 +176,7 @@ func TestUnlinkMeetsTheEnd(t *testing.T) {
 				}
 				return ctx.SetValue("kept its word")
 			}))
-			await(t, linked)
+			wantErr(t, "link", await(t, linked), nil)
 			peer.Kill()
 			_, _ = peer.Wait(patient(t))
 			close(done)

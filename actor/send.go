@@ -85,6 +85,7 @@ func (sys *System) sendFromActor(ctx *Context, c *carrier, r AnyRef, env envelop
 	case mailbox.Closed:
 		s.tally.returned++
 		return ErrStopped
+	default: // queued: its receiver is awake already
 	}
 	s.tally.sent++
 	if s.left--; s.left <= 0 {
@@ -153,6 +154,7 @@ func (sys *System) pushOutside(a *cell, out *outsider, env envelope) error {
 		return ErrStopped
 	case mailbox.Wake:
 		sys.ex.pushShared(a)
+	default: // queued: its receiver is awake already
 	}
 	return nil
 }
@@ -180,6 +182,7 @@ func (sys *System) postEnvelope(s *slot, a *cell, env envelope) error {
 		s.push(a)
 	case mailbox.Closed:
 		return ErrStopped
+	default: // queued: its receiver is awake already
 	}
 	s.tally.sent++
 	return nil

@@ -417,8 +417,9 @@ func (sys *System) pushQueue(ctx context.Context, s *slot, a *cell, env envelope
 			return nil, sys.refused(s, ErrFull)
 		}
 		return &q, nil
+	default: // it is in, or settled
+		return nil, nil
 	}
-	return nil, nil
 }
 
 // put pushes env, which is counted, and settles what is dropped for it or in its place. With Closed and Full env is still the caller's.
@@ -451,6 +452,7 @@ func (sys *System) evicted(s *slot, a *cell, q queue, env envelope) {
 			return
 		}
 		sys.outside.handled.Add(1)
+	default: // queued: its receiver is awake already
 	}
 }
 
@@ -471,6 +473,7 @@ func (sys *System) insert(s *slot, a *cell, env envelope) error {
 		return ErrStopped
 	case mailbox.Wake:
 		sys.schedule(s, a)
+	default: // queued: its receiver is awake already
 	}
 	return nil
 }

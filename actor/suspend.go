@@ -15,24 +15,24 @@ type resumption struct {
 // ErrNotSuspended answers Resume where nobody is suspended.
 var ErrNotSuspended = errors.New("actor: the actor is not suspended")
 
-// Suspend waits for Resume under ctx, which is the actor's Context or derives from it, and returns the value that Resume was
-// given. Messages do not end it; they queue up.
-func (c *Context) Suspend(ctx context.Context) (any, error) {
-	w, err := enterAs(c, ctx)
+// Suspend waits for Resume as long as wait allows, which is the actor's Context or derives from it, and returns the value that
+// Resume was given. Messages do not end it; they queue up.
+func (ctx *Context) Suspend(wait context.Context) (any, error) {
+	w, err := enterAs(wait, ctx)
 	if err != nil {
 		w.leave()
 		return nil, err
 	}
-	mu := c.sys.lock(c.cell)
-	c.cell.resume = new(resumption)
+	mu := ctx.sys.lock(ctx.cell)
+	ctx.cell.resume = new(resumption)
 	mu.Unlock()
 	defer w.leave()
 	for {
-		if v, ok := c.resumed(false); ok {
+		if v, ok := ctx.resumed(false); ok {
 			return v, nil
 		}
 		if err := w.sleep(waitPark); err != nil {
-			if v, ok := c.resumed(true); ok {
+			if v, ok := ctx.resumed(true); ok {
 				return v, nil
 			}
 			return nil, err
@@ -41,31 +41,31 @@ func (c *Context) Suspend(ctx context.Context) (any, error) {
 }
 
 // SuspendFor is Suspend that returns alarm, and no error, when nobody has resumed the actor after d.
-func (c *Context) SuspendFor(d time.Duration, alarm any) (any, error) {
+func (ctx *Context) SuspendFor(d time.Duration, alarm any) (any, error) {
 	if d <= 0 {
-		if err := c.own(); err != nil {
+		if err := ctx.own(); err != nil {
 			return nil, err
 		}
 		return alarm, nil
 	}
-	if c.none() {
+	if ctx.none() {
 		return nil, ErrNilContext
 	}
-	l := c.limit(d)
+	l := ctx.limit(d)
 	defer l.cancel()
-	v, err := c.Suspend(l)
-	if err == context.DeadlineExceeded && c.sys.ex.now() >= l.at {
+	v, err := ctx.Suspend(l)
+	if err == context.DeadlineExceeded && ctx.sys.ex.now() >= l.at { //nolint:errorlint // bare; one within is an interrupt's
 		return alarm, nil
 	}
 	return v, err
 }
 
 // resumed takes the value that was given; giveUp ends the wait otherwise.
-func (c *Context) resumed(giveUp bool) (any, bool) {
-	defer c.sys.lock(c.cell).Unlock()
-	r := c.cell.resume
+func (ctx *Context) resumed(giveUp bool) (any, bool) {
+	defer ctx.sys.lock(ctx.cell).Unlock()
+	r := ctx.cell.resume
 	if giveUp || r.given {
-		c.cell.resume = nil
+		ctx.cell.resume = nil
 	}
 	return r.value, r.given
 }

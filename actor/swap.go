@@ -260,7 +260,7 @@ func (sys *System) setBehaviour(a *cell, b behaviour) {
 }
 
 // handOver is what a routine returns to give its state to the next behaviour.
-type handOver struct {
+type handOver struct { //nolint:errname // a state on its way; that it travels as an error is a detail
 	state   any
 	offered bool // the routine had seen an offer; it may have been withdrawn since
 }

@@ -106,7 +106,7 @@ func enter(ctx context.Context) (w waiting, err error) {
 }
 
 // enterAs is enter for what only own may wait for. A context that belongs to no actor bounds the wait beside own.
-func enterAs(own *Context, ctx context.Context) (w waiting, err error) {
+func enterAs(ctx context.Context, own *Context) (w waiting, err error) {
 	w, err = enter(ctx)
 	switch {
 	case err != nil:
@@ -258,7 +258,7 @@ func (ctx *Context) Sleep(d time.Duration) error {
 			return w.check()
 		}
 		if err := w.sleep(waitPark); err != nil {
-			if err == context.DeadlineExceeded && ctx.sys.ex.now() >= until {
+			if err == context.DeadlineExceeded && ctx.sys.ex.now() >= until { //nolint:errorlint // bare; one within is an interrupt's
 				continue
 			}
 			return err

@@ -30,7 +30,11 @@ func TestEndsAreForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sys.Close()
+	defer func() {
+		if err := sys.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	b := Routine(func(ctx *Context, in *Inbox[*wrapperspb.Int64Value]) error { return ctx.SetValue(ctx.Self()) })
 	refs := make([]AnyRef, 3*tombstones)
 	for i := range refs {

@@ -103,7 +103,7 @@ func (q *query) closed() {
 	q.news.Set()
 }
 
-// take returns who has the name and has the next wait wait for news.
+// take returns who has the name; the next wait is for news from here on.
 func (q *query) take() (holder actor.AnyRef, closed bool) {
 	q.news.Clear()
 	q.mu.Lock()

@@ -23,8 +23,8 @@ type model struct {
 
 // holder is who has a name or alias.
 func (m *model) holder(name string) actor.AnyRef {
-	if real, ok := m.aliases[name]; ok {
-		name = real
+	if target, ok := m.aliases[name]; ok {
+		name = target
 	}
 	return m.names[name]
 }

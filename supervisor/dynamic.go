@@ -63,6 +63,7 @@ func (s *super) stopDynamic() {
 		limit = math.MaxInt64
 	case KillAtOnce:
 		limit = killPatience
+	default: // it is a time
 	}
 	bounded, done := s.ctx.Cleanup(limit)
 	defer done()

@@ -51,6 +51,7 @@ func (s *super) tell(e Event) {
 		s.say(slog.LevelWarn, "child does not start", e)
 	case Escalated:
 		s.say(slog.LevelError, "supervisor gives up", e)
+	default: // only whoever observes is told
 	}
 	if s.spec.Observe == nil {
 		return
@@ -70,6 +71,7 @@ func (s *super) say(level slog.Level, what string, e Event) {
 		s.log = s.ctx.Log()
 	}
 	if s.log.Enabled(context.Background(), level) {
+		//nolint:sloglint // a constant of tell
 		s.log.Log(context.Background(), level, what, "child", e.Child, "ref", e.Ref.String(), "reason", e.Reason.String(), "delay", e.Delay, "err", e.Err)
 	}
 }

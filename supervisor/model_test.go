@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,6 +121,7 @@ func (m *model) exit(id string, normal bool) []string {
 		from, to = 0, len(m.kids)
 	case supervisor.RestForOne:
 		to = len(m.kids)
+	default: // it alone
 	}
 	for j := to - 1; j >= from; j-- {
 		if m.kids[j].running {
@@ -154,8 +156,8 @@ func (m *model) stop() []string {
 	return out
 }
 
-// real is a supervisor beside its model.
-type real struct {
+// subject is a supervisor beside its model.
+type subject struct {
 	t     *testing.T
 	sys   *actor.System
 	trace trace
@@ -165,7 +167,7 @@ type real struct {
 }
 
 // observed is what was told since the last time.
-func (r *real) observed(m *model) []string {
+func (r *subject) observed(m *model) []string {
 	settled(r.t, r.sys)
 	r.trace.mu.Lock()
 	defer r.trace.mu.Unlock()
@@ -220,7 +222,7 @@ func TestModel(t *testing.T) {
 func compareWithModel(t *testing.T, strategy supervisor.Strategy, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, uint64(strategy)))
 	m := &model{strategy: strategy, intensity: 1 + rng.IntN(4), period: 5 * time.Second, auto: supervisor.AutoShutdown(rng.IntN(3))}
-	r := &real{t: t, sys: actortest.New(t, actor.SystemOptions{Seed: seed + 1}), ids: map[actor.AnyRef]string{}, refs: map[string]actor.AnyRef{}}
+	r := &subject{t: t, sys: actortest.New(t, actor.SystemOptions{Seed: seed + 1}), ids: map[actor.AnyRef]string{}, refs: map[string]actor.AnyRef{}}
 	spec := supervisor.Spec{Strategy: strategy, Intensity: m.intensity, AutoShutdown: m.auto, Observe: r.trace.observe}
 	draw := func(id string) modelKid {
 		k := modelKid{id: id, class: classes[rng.IntN(3)]}
@@ -238,7 +240,7 @@ func compareWithModel(t *testing.T, strategy supervisor.Strategy, seed uint64) {
 		spec.Children = []supervisor.Child{childOf(template)}
 	} else {
 		for i := range 1 + rng.IntN(4) {
-			k := draw(fmt.Sprint(i))
+			k := draw(strconv.Itoa(i))
 			spec.Children = append(spec.Children, childOf(k))
 			want = append(want, m.add(k)...)
 		}
@@ -259,8 +261,8 @@ func compareWithModel(t *testing.T, strategy supervisor.Strategy, seed uint64) {
 		if m.ended {
 			break
 		}
-		id := fmt.Sprint(rng.IntN(6))
-		step := ""
+		id := strconv.Itoa(rng.IntN(6))
+		var step string
 		switch op := rng.IntN(10); {
 		case op < 5:
 			how := exits[rng.IntN(len(exits))]
@@ -301,7 +303,7 @@ func compareWithModel(t *testing.T, strategy supervisor.Strategy, seed uint64) {
 }
 
 // answer checks an answer against what the model said of it, and returns what should be observed.
-func (r *real) answer(want []string, err error) []string {
+func (r *subject) answer(want []string, err error) []string {
 	r.t.Helper()
 	if got := outcome(r.t, err); got != nil {
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -312,7 +314,7 @@ func (r *real) answer(want []string, err error) []string {
 	return want
 }
 
-func (r *real) add(m *model, k, template modelKid, n int, childOf func(modelKid) supervisor.Child) (string, []string) {
+func (r *subject) add(m *model, k, template modelKid, n int, childOf func(modelKid) supervisor.Child) (string, []string) {
 	if m.strategy != supervisor.Dynamic {
 		want := m.add(k)
 		_, err := r.sup.Add(r.t.Context(), childOf(k))
@@ -331,7 +333,7 @@ func (r *real) add(m *model, k, template modelKid, n int, childOf func(modelKid)
 	return "spawn " + k.id, want
 }
 
-func (r *real) end(id, how string) {
+func (r *subject) end(id, how string) {
 	ref, ok := r.refs[id]
 	if !ok {
 		ref, _ = r.sup.Lookup(r.t.Context(), id)
@@ -341,7 +343,7 @@ func (r *real) end(id, how string) {
 	}
 }
 
-func (r *real) terminate(strategy supervisor.Strategy, id string) error {
+func (r *subject) terminate(strategy supervisor.Strategy, id string) error {
 	if strategy == supervisor.Dynamic {
 		return r.sup.TerminateRef(r.t.Context(), r.refs[id])
 	}
@@ -349,7 +351,7 @@ func (r *real) terminate(strategy supervisor.Strategy, id string) error {
 }
 
 // compare holds the children against the model's.
-func (r *real) compare(m *model) {
+func (r *subject) compare(m *model) {
 	r.t.Helper()
 	if m.ended {
 		return

@@ -155,7 +155,7 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 			return
 		}
 		if err == nil {
-			err = errors.New("Check or Progress panicked, or ended its goroutine")
+			err = errors.New("panic or Goexit in Check or Progress")
 		}
 		if c, ok := actor.FromContext(ctx); ok { // which may have been asked to stop
 			var done context.CancelFunc
@@ -345,7 +345,7 @@ func (r *rollOut) back(ctx context.Context) error {
 	o := r.o.Swap
 	o.Migrate = r.o.Back
 	for _, t := range slices.Backward(r.swapped) {
-		err := error(actor.ErrWrongType)
+		err := actor.ErrWrongType
 		if r.w.hasCrashed(t) { // it has its old behaviour, or the new one with a fresh state
 			err = r.within(ctx, t.swaps.undo, actor.SwapOptions{})
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -53,11 +54,11 @@ func fleet(t *testing.T, sys *actor.System, strategy supervisor.Strategy, n int,
 		return sup, refs
 	}
 	for i := range n {
-		spec.Children = append(spec.Children, supervisor.Child{ID: fmt.Sprint(i), Start: one})
+		spec.Children = append(spec.Children, supervisor.Child{ID: strconv.Itoa(i), Start: one})
 	}
 	sup := start(t, sys, spec)
 	for i := range n {
-		refs = append(refs, lookup(t, sup, fmt.Sprint(i)))
+		refs = append(refs, lookup(t, sup, strconv.Itoa(i)))
 	}
 	return sup, refs
 }

@@ -367,19 +367,19 @@ func (s *super) follow(k *kid) error {
 		d = s.decide(k, k.reason, false)
 	}
 	k.decided = false
-	again := k.Restart == Permanent || k.Restart == Transient && !k.reason.Normal()
 	switch d {
 	case Again, Resume:
-		again = true
+		return s.again(k)
 	case GiveUp:
-		again = false
+		return s.giveUp(k)
 	case Escalate:
 		return s.escalate(k, &EscalatedError{k.ID, k.reason})
-	}
-	if !again {
+	default: // ByClass
+		if k.Restart == Permanent || k.Restart == Transient && !k.reason.Normal() {
+			return s.again(k)
+		}
 		return s.giveUp(k)
 	}
-	return s.again(k)
 }
 
 func (s *super) escalate(k *kid, err error) error {

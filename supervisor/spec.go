@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -311,7 +312,7 @@ func Func(f func(ctx context.Context) error) Starter {
 // runFunc runs f beside the actor and, when the actor is asked to stop, waits for it.
 func runFunc(ctx *actor.Context, f func(context.Context) error) error {
 	var ended actor.Event
-	result := error(actor.ErrGoexit) // unless it returns or panics
+	result := actor.ErrGoexit // unless it returns or panics
 	own, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	err := ctx.Offload(ctx, func() error {
@@ -370,12 +371,10 @@ func (s Spec) checkBelow(above []*Child) error {
 		return fmt.Errorf("supervisor: a dynamic supervisor has one child, the template of all; %d are given", len(s.Children))
 	}
 	if len(s.Children) > 0 {
-		for _, c := range above {
-			if c == &s.Children[0] {
-				return errors.New("supervisor: the spec is cyclic: a tree is among its own descendants")
-			}
+		if slices.Contains(above, &s.Children[0]) {
+			return errors.New("supervisor: the spec is cyclic: a tree is among its own descendants")
 		}
-		above = append(above[:len(above):len(above)], &s.Children[0])
+		above = append(slices.Clip(above), &s.Children[0])
 	}
 	seen := make(map[string]bool, len(s.Children))
 	for i, c := range s.Children {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -60,6 +61,7 @@ func sound(t *testing.T, sys *actor.System, sup supervisor.Supervisor) {
 			}
 		case supervisor.Waiting:
 			t.Errorf("%q still waits", i.ID)
+		default: // it has ended for good
 		}
 	}
 	if n, err := sup.Count(t.Context()); err != nil || n.Active != running {
@@ -91,7 +93,7 @@ func TestStorm(t *testing.T) {
 						c.Shutdown = 0
 						spec.Children = nil
 						for i := range 3 {
-							c.ID = fmt.Sprint(i)
+							c.ID = strconv.Itoa(i)
 							spec.Children = append(spec.Children, c)
 						}
 					}
@@ -99,7 +101,7 @@ func TestStorm(t *testing.T) {
 					refs := make([]actor.AnyRef, 3)
 					for i := range refs {
 						if strategy != supervisor.Dynamic {
-							refs[i] = lookup(t, sup, fmt.Sprint(i))
+							refs[i] = lookup(t, sup, strconv.Itoa(i))
 						} else if ref, err := sup.Spawn(t.Context(), nil); err != nil {
 							t.Fatal(err)
 						} else {
@@ -126,7 +128,7 @@ func TestRequestStorm(t *testing.T) {
 			actortest.Explore(t, few(100), func(t *testing.T, sys *actor.System) {
 				spec := supervisor.Spec{Strategy: strategy, Intensity: 50}
 				for i := range 3 {
-					c := child(fmt.Sprint(i), classes[i])
+					c := child(strconv.Itoa(i), classes[i])
 					c.Start = supervisor.Actor(worker(), actor.Options{Name: "worker " + c.ID, Resumable: i == 0, OnStart: func(ctx *actor.Context) error {
 						return ctx.Sleep(time.Duration(i) * time.Millisecond)
 					}})
@@ -146,7 +148,7 @@ func TestRequestStorm(t *testing.T) {
 					t.Errorf("answer: %v", err)
 				}
 				each(5, func(i int) {
-					id := fmt.Sprint(i % 3)
+					id := strconv.Itoa(i % 3)
 					for n := range 3 {
 						switch (i + n) % 5 {
 						case 0:

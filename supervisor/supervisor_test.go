@@ -279,8 +279,8 @@ func TestBackoff(t *testing.T) {
 		pass(5 * time.Second)
 		end(t.Context(), ref, "panic")
 		told(t, ref)
-		for i, full := range []time.Duration{1, 2, 4, 5, 5, 1} {
-			full *= time.Second
+		for i, seconds := range []int{1, 2, 4, 5, 5, 1} {
+			full := time.Duration(seconds) * time.Second
 			if i >= len(delays) || delays[i] > full || delays[i] < full/2 {
 				t.Fatalf("delays %v: number %d should be from %v to %v", delays, i, full/2, full)
 			}
@@ -844,8 +844,7 @@ func TestSupervisorIsNotDisturbed(t *testing.T) {
 				t.Fatal(err)
 			}
 			err := actor.Swap(t.Context(), own, actor.Routine(func(*actor.Context, *actor.Inbox[proto.Message]) error { return nil }))
-			var veto *actor.VetoError
-			if !errors.As(err, &veto) {
+			if _, ok := errors.AsType[*actor.VetoError](err); !ok {
 				t.Errorf("swap of a supervisor: %v", err)
 			}
 			pass(500 * time.Millisecond)

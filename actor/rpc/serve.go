@@ -99,10 +99,6 @@ func accept(ctx *actor.Context, takes bool) (o opened, ok bool) {
 	return o, err == nil
 }
 
-func wire(r actor.Ref[proto.Message]) *greenroomv1.Ref {
-	return &greenroomv1.Ref{Node: r.Node(), Id: r.ID()}
-}
-
 // ServeStream runs the method of a server stream. A method whose request was sent instead of called has nobody to send to:
 // its Sender answers ErrGone. For generated code.
 func ServeStream[M proto.Message](ctx *actor.Context, method func(out *Sender[M]) error) error {
