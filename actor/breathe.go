@@ -10,6 +10,7 @@ const (
 	goSlice   = 50 * time.Microsecond  // a worker lets other goroutines run at least this often
 	pollSlice = 250 * time.Microsecond // and makes Go look at its network poller at least this often
 	restSlice = 500 * time.Microsecond // the first while another worker rests
+	hogSlice  = 5 * time.Millisecond   // a goroutine that keeps a worker away for this long computes and computes
 )
 
 // breathe lets the rest of the process run. Gosched is not enough for goroutines that wait for the network: Go looks at its
@@ -20,12 +21,13 @@ func (s *slot) breathe() {
 	if now-s.goNow < goSlice || s.ex.seeded != nil {
 		return
 	}
+	rests := s.ex.nIdle.Load() > 0
+	if rests && now-s.goNow < restSlice {
+		return // Go has a processor that polls and runs others. A Gosched would have it fetch this worker.
+	}
+	s.beat.Store(-int64(now))
 	switch {
-	case s.ex.nIdle.Load() > 0:
-		// Where a worker rests Go has a processor that polls and runs others. A Gosched would have it fetch this worker.
-		if now-s.goNow < restSlice {
-			return
-		}
+	case rests:
 		runtime.Gosched()
 	case now-s.pollNow >= pollSlice:
 		s.pollNow = now
@@ -33,9 +35,12 @@ func (s *slot) breathe() {
 	default:
 		runtime.Gosched()
 	}
-	s.goNow = s.ex.now()
-	s.lastNow = s.goNow
-	s.beat.Store(int64(s.goNow))
+	s.lastNow = s.ex.now()
+	s.beat.Store(int64(s.lastNow))
+	s.goNow = s.lastNow
+	if away := s.lastNow - now; away >= hogSlice {
+		s.goNow += min(away, 4*hogSlice) // its turn is as long: else such a goroutine would have the processor nearly to itself
+	}
 }
 
 // lung is a pipe that a worker sends itself bytes through. It is made at the first breath; without one (no descriptors left)

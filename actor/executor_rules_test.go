@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -405,6 +406,43 @@ func TestWorkersBreathe(t *testing.T) {
 	st.run(s.local())
 	breathed("after a switch")
 	st.play()
+}
+
+// A goroutine that computes and computes does not get the processor nearly to itself because workers breathe and it does not:
+// who was kept away for long stays as long, and is not called stuck for it.
+func TestWorkersStayAsLongAsTheyWereKeptAway(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	ex, slots := bareSlots(1)
+	s := slots[0]
+	ex.reserved, ex.live, ex.start = &slot{ex: ex, special: true}, 1, time.Now().Add(-time.Hour)
+	ex.reserved.turnTo(slotIdle)
+	ex.dog = watchdog{ex: ex, after: time.Millisecond, seen: make(map[*slot]uint64)}
+	var quit atomic.Bool
+	defer quit.Store(true)
+	go func() {
+		for !quit.Load() {
+			for start := time.Now(); time.Since(start) < 2*hogSlice; {
+			}
+			ex.dog.look()
+			runtime.Gosched()
+		}
+	}()
+	stay := time.Duration(0)
+	for tries := 0; stay == 0 && tries < 100; tries++ {
+		s.lastNow = ex.now()
+		s.goNow, s.pollNow = s.lastNow-goSlice, s.lastNow
+		s.breathe()
+		stay = s.goNow - s.lastNow
+	}
+	if stay < hogSlice || stay > 4*hogSlice {
+		t.Errorf("the worker stays for %v", stay)
+	}
+	if n := ex.dog.trips.Load(); n != 0 {
+		t.Error("the watchdog called a slot stuck whose worker was kept away")
+	}
+	if beat := s.beat.Load(); time.Duration(beat) != s.lastNow {
+		t.Errorf("the last look at the clock was at %v, the watchdog thinks %v", s.lastNow, time.Duration(beat))
+	}
 }
 
 // The watchdog and the runtime's timer stop while nothing runs, however long actors sleep.

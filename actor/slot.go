@@ -49,7 +49,7 @@ type slot struct {
 	lung    lung
 
 	_      [64]byte
-	beat   atomic.Int64 // the last look at the clock; the watchdog reads it
+	beat   atomic.Int64 // the last look at the clock, which the watchdog reads; negative while the worker breathes
 	hurry  atomic.Bool  // the watchdog asks for a look at the clock
 	status atomic.Uint64
 	pub    published
@@ -243,7 +243,8 @@ func (s *slot) stealFrom(v *slot) *cell {
 
 // stalled reports whether the slot does not look like picking its next actor soon.
 func (s *slot) stalled() bool {
-	return s.state() != slotRunning || s.ex.now()-time.Duration(s.beat.Load()) > 2*turnSlice
+	beat := s.beat.Load()
+	return s.state() != slotRunning || s.ex.now()-time.Duration(max(beat, -beat)) > 2*turnSlice
 }
 
 // hasWork reports whether something waits in the slot's own queues. Any goroutine may ask.

@@ -164,7 +164,11 @@ func (d *watchdog) blockedSlot(s *slot, st uint64) {
 }
 
 func (d *watchdog) runningSlot(s *slot, st uint64, now time.Duration, waiting bool) {
-	age := now - time.Duration(s.beat.Load())
+	beat := s.beat.Load()
+	if beat < 0 {
+		return // it breathes: however long others keep its worker away, they would keep that of a spare slot away as well
+	}
+	age := now - time.Duration(beat)
 	if age > turnSlice {
 		s.hurry.Store(true)
 		if waiting {

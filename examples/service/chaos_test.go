@@ -40,7 +40,7 @@ func TestProgramUnderChaos(t *testing.T) {
 // each is counted whole and once, down to the single word.
 func TestEveryWordCountsOnce(t *testing.T) {
 	s, c := newTestService(t, "-shards=3", "-workers=3", "-queue=2")
-	const clients, each = 6, 60
+	const clients, each = 6, 30
 	var counting, trouble sync.WaitGroup
 	done := make(chan struct{})
 	again := func(f func()) {
@@ -154,7 +154,7 @@ func TestWaysToCountAgree(t *testing.T) {
 	for _, way := range waysToCount {
 		shards = append(shards, way.make(newCounts()))
 	}
-	for i := range 300 {
+	for i := range 150 {
 		part := &pb.AddRequest{Document: uint64(i), Last: true}
 		for range random.IntN(30) {
 			part.Counts = append(part.Counts, &pb.WordCount{Word: fmt.Sprint("w", random.IntN(1+i)), Count: 1 + random.Uint64N(3)})
