@@ -25,7 +25,7 @@ func (s *slot) breathe() {
 	if rests && now-s.goNow < restSlice {
 		return // Go has a processor that polls and runs others. A Gosched would have it fetch this worker.
 	}
-	s.beat.Store(-int64(now))
+	s.away()
 	switch {
 	case rests:
 		runtime.Gosched()
@@ -38,8 +38,8 @@ func (s *slot) breathe() {
 	s.lastNow = s.ex.now()
 	s.beat.Store(int64(s.lastNow))
 	s.goNow = s.lastNow
-	if away := s.lastNow - now; away >= hogSlice {
-		s.goNow += min(away, 4*hogSlice) // its turn is as long: else such a goroutine would have the processor nearly to itself
+	if long := s.lastNow - now; long >= hogSlice {
+		s.goNow += min(long, 4*hogSlice) // its turn is as long: else such a goroutine would have the processor nearly to itself
 	}
 }
 

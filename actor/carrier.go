@@ -168,6 +168,7 @@ func (w *worker) loop(ex *executor, c *carrier) {
 			ex.startWorker(w.slot)
 		}
 	}()
+	w.slot.back()
 	var a *cell
 	if c != nil {
 		a = w.commit(c)

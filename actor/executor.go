@@ -156,11 +156,20 @@ func (ex *executor) unrest(i int) {
 	ex.dog.busy()
 }
 
-// getUp ends a slot's rest. Its worker may take a while to wake: until it looks at the clock itself the watchdog counts from
-// here. The caller holds mu.
+// getUp ends a slot's rest. Its worker may take a while to wake, which is no fault of the slot. The caller holds mu.
 func (s *slot) getUp() {
-	s.beat.Store(int64(s.ex.now()))
+	s.away()
 	s.turnTo(slotRunning)
+}
+
+// away has the watchdog look elsewhere until the slot's worker is back.
+func (s *slot) away() { s.beat.Store(-int64(s.ex.now())) }
+
+// back ends away. It does nothing to a slot whose worker was not.
+func (s *slot) back() {
+	if s.beat.Load() <= 0 {
+		s.beat.Store(int64(s.ex.now()))
+	}
 }
 
 // rouse wakes the reserved slot's worker if it rests.
@@ -222,6 +231,7 @@ func (s *slot) find() *cell {
 // rose notes that the worker is up again, and reports whether it was woken from a rest by wakeOne.
 func (s *slot) rose() bool {
 	s.lastNow, s.goNow, s.pollNow, s.turnNow = 0, 0, 0, 0
+	s.back()
 	if !s.bedded {
 		return false
 	}

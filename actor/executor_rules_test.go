@@ -360,7 +360,13 @@ func TestRestIsNotStuck(t *testing.T) {
 		c.s.beat.Store(0) // an hour ago
 		ex.dog.look()
 		c.end()
+		if c.name != "Block" && c.s.beat.Load() >= 0 {
+			t.Errorf("after a %s the watchdog is not told that the worker is still away", c.name)
+		}
 		ex.dog.look()
+		if c.s.back(); c.s.beat.Load() < 0 {
+			t.Errorf("after a %s the watchdog is not told that the worker is back", c.name)
+		}
 		if n := ex.dog.trips.Load(); n != 0 || ex.stuck != 0 {
 			t.Fatalf("after a %s: %d trips, %d slots stuck", c.name, n, ex.stuck)
 		}

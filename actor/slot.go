@@ -49,7 +49,7 @@ type slot struct {
 	lung    lung
 
 	_      [64]byte
-	beat   atomic.Int64 // the last look at the clock, which the watchdog reads; negative while the worker breathes
+	beat   atomic.Int64 // the last look at the clock, which the watchdog reads; negative while the worker is away
 	hurry  atomic.Bool  // the watchdog asks for a look at the clock
 	status atomic.Uint64
 	pub    published

@@ -158,7 +158,7 @@ func (d *watchdog) blockedSlot(s *slot, st uint64) {
 	delete(d.seen, s)
 	if s.status.CompareAndSwap(st, st&^slotMask+slotMask+1|slotRunning) {
 		d.retakes.Add(1)
-		s.beat.Store(int64(d.ex.now()))
+		s.away() // until the new worker is there
 		d.ex.startWorker(s)
 	}
 }
@@ -166,7 +166,7 @@ func (d *watchdog) blockedSlot(s *slot, st uint64) {
 func (d *watchdog) runningSlot(s *slot, st uint64, now time.Duration, waiting bool) {
 	beat := s.beat.Load()
 	if beat < 0 {
-		return // it breathes: however long others keep its worker away, they would keep that of a spare slot away as well
+		return // its worker is away: whatever keeps it away would keep that of a spare slot away as well
 	}
 	age := now - time.Duration(beat)
 	if age > turnSlice {
@@ -210,7 +210,7 @@ func (d *watchdog) startSpare(s *slot, st uint64) (stuck int, started bool) {
 	}
 	d.ids++
 	spare := ex.newSlot(d.ids, false)
-	spare.beat.Store(int64(ex.now()))
+	spare.away()
 	slots := append(slices.Clone(ex.all()), spare)
 	ex.slots.Store(&slots)
 	ex.live++
