@@ -94,6 +94,7 @@ type channel struct {
 	actors   map[AnyRef]*Subscription
 	channels map[*channel]*Subscription
 	last     any       // what is retained
+	lasts    uint64    // how often that has changed
 	barriers list.List // of *latch: each opens when there may be more end points, or the channel is closed
 
 	parents []*channel // that this one is subscribed to; guarded by hierarchy
@@ -248,8 +249,8 @@ func (c *Channel[M]) Deliver(ctx context.Context, m M, atLeast int) (int, error)
 
 // Subscribe has ref get what is sent from now on, and first what the channel retains. Who is subscribed already keeps its place,
 // with the new options. At most one SubscribeOptions may be given; ctx bounds the wait for room for what is retained.
-// Errors: ErrNoActor, ErrStopped (ref has ended), ErrChannelClosed; ErrFull, or ctx's own, if what is retained finds no room:
-// then ref is not subscribed; one that says what is wrong with the options.
+// Errors: ErrNoActor, ErrStopped (ref has ended), ErrChannelClosed; ErrFull, or ctx's own, if what is retained finds no room, the
+// *PanicError of a SubscribeAs function that it is too much for: then ref is not subscribed; one that says what is wrong with the options.
 func (c *Channel[M]) Subscribe(ctx context.Context, ref Ref[M], o ...SubscribeOptions) (*Subscription, error) {
 	if c.core() == nil {
 		return nil, ErrChannelClosed
@@ -331,7 +332,7 @@ func (c *Channel[M]) Subscribers() []AnyRef {
 }
 
 // EndPoints counts the actors that a message reaches if nothing is dropped, through all channels below: an actor that is subscribed
-// in two places counts twice. Cost: linear in the channels below.
+// in two places counts twice, and one below a channel that is reached in two ways too. Cost: linear in the channels below.
 func (c *Channel[M]) EndPoints() int {
 	if c.core() == nil {
 		return 0
@@ -339,7 +340,13 @@ func (c *Channel[M]) EndPoints() int {
 	return c.ch.endPoints()
 }
 
-func (ch *channel) endPoints() int {
+func (ch *channel) endPoints() int { return ch.reach(make(map[*channel]int)) }
+
+// reach counts the end points of ch, and notes the number in counted, so that who is reached in many ways is asked once.
+func (ch *channel) reach(counted map[*channel]int) int {
+	if n, ok := counted[ch]; ok {
+		return n
+	}
 	ch.mu.Lock()
 	n := len(ch.actors)
 	var below []*channel
@@ -348,8 +355,9 @@ func (ch *channel) endPoints() int {
 	}
 	ch.mu.Unlock()
 	for _, child := range below {
-		n += child.endPoints()
+		n += child.reach(counted)
 	}
+	counted[ch] = n
 	return n
 }
 
@@ -412,7 +420,7 @@ func (ch *channel) subscribe(ctx context.Context, ref AnyRef, adapt func(any) (a
 	var f fanout
 	f.begin(ctx)
 	defer f.end()
-	s, err := ch.admit(&f, ref, h)
+	s, err := ch.enlist(&f, ref, h)
 	if err != nil {
 		return nil, err
 	}
@@ -429,10 +437,51 @@ func (ch *channel) subscribe(ctx context.Context, ref AnyRef, adapt func(any) (a
 	return s, nil
 }
 
-// admit puts ref among the subscribers, with what is retained in its mailbox or in line for it.
-func (ch *channel) admit(f *fanout, ref AnyRef, h how) (*Subscription, error) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
+// enlist puts ref among the subscribers, with what is retained in its mailbox or in line for it. A SubscribeAs function makes that of
+// what is retained without the lock, as it may do what it should not; if newer messages come again and again meanwhile, under it.
+func (ch *channel) enlist(f *fanout, ref AnyRef, h how) (*Subscription, error) {
+	for try := 1; ; try++ {
+		ch.mu.Lock()
+		m, lasts := ch.last, ch.lasts
+		if m == nil || h.adapt == nil || try > 3 {
+			defer ch.mu.Unlock()
+			m, err := ch.adapted(h, m)
+			if err != nil {
+				return nil, err
+			}
+			return ch.admit(f, ref, h, m)
+		}
+		ch.mu.Unlock()
+		m, err := ch.adapted(h, m)
+		if err != nil {
+			return nil, err
+		}
+		ch.mu.Lock()
+		if ch.lasts == lasts {
+			defer ch.mu.Unlock()
+			return ch.admit(f, ref, h, m)
+		}
+		ch.mu.Unlock()
+	}
+}
+
+// adapted is what a subscriber gets of a message that is retained; nil for nothing.
+func (ch *channel) adapted(h how, m any) (any, error) {
+	if m == nil || h.adapt == nil {
+		return m, nil
+	}
+	out, ok, err := apply(h.adapt, m)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("actor: channel %s: what it retains: %w", ch.name, err)
+	case !ok:
+		return nil, nil
+	}
+	return out, nil
+}
+
+// admit puts ref among the subscribers, and m, if it is not nil, into its mailbox. The caller holds mu.
+func (ch *channel) admit(f *fanout, ref AnyRef, h how, m any) (*Subscription, error) {
 	if ch.closed.Load() {
 		return nil, ErrChannelClosed
 	}
@@ -452,8 +501,8 @@ func (ch *channel) admit(f *fanout, ref AnyRef, h how) (*Subscription, error) {
 	}
 	ch.actors[ref] = s
 	ch.append(s)
-	if ch.last != nil {
-		f.retained(&member{cell: a, sub: s, sys: ref.node.sys, how: h, gen: uint32(ref.id >> 32)}, ch.last)
+	if m != nil {
+		f.retained(&member{cell: a, sub: s, sys: ref.node.sys, how: h, gen: uint32(ref.id >> 32)}, m)
 	}
 	return s, nil
 }

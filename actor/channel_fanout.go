@@ -116,6 +116,7 @@ func (ch *channel) listeners(m any) (*audience, error) {
 		return nil, ErrChannelClosed
 	}
 	if ch.retain {
+		ch.lasts++
 		ch.last = m // whoever subscribes after this gets m on subscribing; all before are in the list
 	}
 	aud := ch.audience.Load()
@@ -387,15 +388,9 @@ func (f *fanout) full(s *slot, t *member, q queue, env envelope) {
 	f.lost = append(f.lost, loss{t, q, env})
 }
 
-// retained puts what the channel retains into the mailbox of a new subscriber. The caller holds its channel's mu: so nothing newer
-// comes first, but nobody else's code may run here, nor anybody wait; settle does the rest.
+// retained puts what the channel retains, adapted, into the mailbox of a new subscriber. The caller holds its channel's mu: so nothing
+// newer comes first, but nobody else's code may run here, nor anybody wait; settle does the rest.
 func (f *fanout) retained(t *member, m any) {
-	if t.how.adapt != nil {
-		var ok bool
-		if m, ok = f.adapted(t, m); !ok {
-			return
-		}
-	}
 	env := envelope{msg: m, meta: uint64(t.gen) << 32}
 	if t.cell.flags.Load()&flagQueue == 0 {
 		_ = t.sys.postEnvelope(nil, t.cell, env) // if it has just ended it leaves at once

@@ -890,6 +890,63 @@ func TestChannelCycles(t *testing.T) {
 	})
 }
 
+// CHAN-9: what SubscribeAs makes of a retained message it makes without holding the channel up, and its panic is the subscriber's error.
+func TestRetainedIsAdaptedWithoutTheLock(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		ch := newChannel(t, sys, actor.ChannelOptions[*num]{Retain: true})
+		published(t, ch, 1, 0)
+		var got collector[int64]
+		_, err := actor.SubscribeAs(t.Context(), ch, actor.MustSpawn(sys, hears(&got)), func(m *num) *num {
+			if m.Value < 3 { // newer messages come meanwhile
+				published(t, ch, m.Value+1, 0)
+			}
+			return &num{Value: m.Value + 10*int64(len(ch.Subscribers()))}
+		})
+		wantErr(t, "subscribe", err, nil)
+		settle(t, sys)
+		if all := got.all(); len(all) != 1 || all[0] != 3 {
+			t.Errorf("retained: %v, want the newest", all)
+		}
+		odd := errors.New("odd")
+		_, err = actor.SubscribeAs(t.Context(), ch, actor.MustSpawn(sys, hears(&got)), func(m *num) *num {
+			if m != nil {
+				panic(odd)
+			}
+			return m
+		})
+		wantErr(t, "a function that panics", err, odd)
+		if n := len(ch.Subscribers()); n != 1 {
+			t.Errorf("%d subscribers", n)
+		}
+	})
+}
+
+// CHAN-4: channels below that are reached in many ways are counted for each, and asked once.
+func TestEndPointsOfDiamonds(t *testing.T) {
+	sys := newSystem(t)
+	ctx := t.Context()
+	top := newChannel(t, sys)
+	last := top
+	const layers = 50
+	for range layers {
+		join := newChannel(t, sys)
+		for range 2 {
+			way := newChannel(t, sys)
+			for from, to := range map[*actor.Channel[*num]]*actor.Channel[*num]{last: way, way: join} {
+				if _, err := from.SubscribeChannel(ctx, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		last = join
+	}
+	subscribe(t, last, actor.MustSpawn(sys, idler()))
+	if n := top.EndPoints(); n != 1<<layers {
+		t.Errorf("%d end points, want %d", n, 1<<layers)
+	}
+}
+
+
 // TestRetainedExactlyOnce holds CHAN-9: whoever subscribes while others send gets, of one sender, some message and then all that
 // follow it, each once.
 func TestRetainedExactlyOnce(t *testing.T) {
