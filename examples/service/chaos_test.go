@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,6 +106,48 @@ func TestEveryWordCountsOnce(t *testing.T) {
 	if s.killed.Load() == 0 || s.restarted.Load() == 0 {
 		t.Errorf("%d killed, %d restarted", s.killed.Load(), s.restarted.Load())
 	}
+	if err := s.stop(t.Context()); err != nil {
+		t.Errorf("%v\n%v", err, c)
+	}
+}
+
+// TestOnlyPoisonIsRefused kills the workers' supervisor while a worker panics again and again: whose document waited at that worker is not
+// told that it was poison.
+func TestOnlyPoisonIsRefused(t *testing.T) {
+	s, c := newTestService(t, "-workers=1")
+	var posting sync.WaitGroup
+	var innocent atomic.Uint64
+	done := make(chan struct{})
+	for i := range 8 {
+		text := "fine words"
+		if i%2 == 0 {
+			text = "POISON"
+		}
+		posting.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				_, err := s.ingest("a", text)
+				if poison := text == "POISON"; (err != nil) != poison {
+					t.Errorf("%s: %v", text, err)
+				} else if !poison {
+					innocent.Add(1)
+				}
+			}
+		})
+	}
+	for range restartsASecond / 2 {
+		for before := innocent.Load(); innocent.Load() == before && !t.Failed(); {
+			runtime.Gosched()
+		}
+		workers, _ := s.sys.Lookup(ingestID)
+		workers.Kill()
+	}
+	close(done)
+	posting.Wait()
 	if err := s.stop(t.Context()); err != nil {
 		t.Errorf("%v\n%v", err, c)
 	}

@@ -29,32 +29,40 @@ func openFolder(path string) (string, error) {
 }
 
 // feed is the child that ingests every plain file below -dir but the hidden ones, and prints how many they were. What is neither
-// plain nor hidden it logs and passes over. When ctx is done it starts on no more files, and waits for those that it has started on.
+// plain nor hidden it logs and passes over. When no more documents are taken it starts on no more files, and waits for those that it has
+// started on.
 func (s *service) feed(ctx context.Context) error {
 	root := s.opts.dir
 	paths := make(chan string)
-	var counted, failed atomic.Uint64
+	var counted, failed, unsure atomic.Uint64
 	var feeders sync.WaitGroup
 	for range 2 * s.opts.workers {
 		feeders.Go(func() {
 			for path := range paths {
-				if err := s.ingestFile(path); err != nil {
+				switch err := s.ingestFile(path); {
+				case err == nil:
+					counted.Add(1)
+				case errors.Is(err, errEnding):
+					unsure.Add(1)
+				default:
 					failed.Add(1)
-					s.log.Warn("file not counted", "path", path, "why", err.Error())
-					continue
+					s.log.Warn("file not counted", "path", path, "why", explain(path, err).Error())
 				}
-				counted.Add(1)
 			}
 		})
 	}
-	s.walk(ctx, root, paths)
+	s.walk(s.taking, root, paths)
 	close(paths)
 	feeders.Wait()
 	state := "done"
-	if ctx.Err() != nil {
+	if s.taking.Err() != nil || ctx.Err() != nil {
 		state = "interrupted"
 	}
-	fmt.Fprintf(s.out, "folder %s %s: %d files counted, %d not\n", root, state, counted.Load(), failed.Load())
+	fmt.Fprintf(s.out, "folder %s %s: %d files counted, %d not", root, state, counted.Load(), failed.Load())
+	if n := unsure.Load(); n > 0 {
+		fmt.Fprintf(s.out, ", %d given up, which may be in the totals", n)
+	}
+	fmt.Fprintln(s.out)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -34,19 +35,56 @@ func (s *service) front(first net.Listener) func(ctx context.Context) error {
 			IdleTimeout:       time.Minute,
 			ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		}
+		var silent silentConns
+		server.ConnState = silent.note
 		broken := make(chan error, 1)
 		go func() { broken <- server.Serve(listener) }()
 		select {
 		case err := <-broken:
 			return fmt.Errorf("serve HTTP: %w", err)
+		case <-s.taking.Done():
 		case <-ctx.Done():
 		}
+		silent.close()
 		grace, cancel := context.WithTimeout(context.Background(), s.opts.grace)
 		defer cancel()
 		if !endRequests(grace, server, func() { s.giveUp(errEnding) }) {
 			s.log.Warn("what clients had not finished in half of -grace was cut off and not acknowledged")
 		}
+		<-ctx.Done() // not earlier: it would be started again
 		return nil
+	}
+}
+
+// silentConns are the connections that have not sent anything yet. Shutdown would wait for them as for requests.
+type silentConns struct {
+	mu   sync.Mutex
+	all  map[net.Conn]struct{}
+	over bool
+}
+
+func (c *silentConns) note(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(c.all, conn)
+	case c.over:
+		_ = conn.Close() // nothing was sent
+	default:
+		if c.all == nil {
+			c.all = make(map[net.Conn]struct{})
+		}
+		c.all[conn] = struct{}{}
+	}
+}
+
+func (c *silentConns) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	for conn := range c.all {
+		_ = conn.Close() // nothing was sent
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *service) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 		s.refuseLarge(w)
 		return nil, false
 	}
-	s.abandoned.Add(1)
+	s.unread.Add(1)
 	switch {
 	case errors.Is(context.Cause(r.Context()), errEnding): // any failure to read ends the context too, but not for this cause
 		writeError(w, http.StatusServiceUnavailable, errEnding)
@@ -177,6 +177,7 @@ func (s *service) getTop(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	top, err := s.top(r.Context(), n)
+	s.allowAnswer(w)
 	if err != nil {
 		writeError(w, statusOf(err), err)
 		return
@@ -224,6 +225,7 @@ type stats struct {
 
 func (s *service) getStats(w http.ResponseWriter, r *http.Request) {
 	sums, err := s.top(r.Context(), 0)
+	s.allowAnswer(w)
 	if err != nil {
 		writeError(w, statusOf(err), err)
 		return
@@ -234,7 +236,7 @@ func (s *service) getStats(w http.ResponseWriter, r *http.Request) {
 		Distinct:    sums.WordsDistinct,
 		Refused:     s.refused.Load(),
 		Quarantined: s.quarantined.Load(),
-		GivenUp:     s.abandoned.Load(),
+		GivenUp:     s.givenUp(),
 		Waiting:     s.pending.Load(),
 		Restarts:    s.restarted.Load(),
 		TriedAgain:  s.again.Load(),
@@ -277,7 +279,9 @@ func describe(l actor.DeadLetter) deadLetter {
 
 func (s *service) getTree(w http.ResponseWriter, r *http.Request) {
 	var text strings.Builder
-	if err := drawTree(r.Context(), &text, s.tree, "service", ""); err != nil {
+	err := drawTree(r.Context(), &text, s.tree, "service", "")
+	s.allowAnswer(w)
+	if err != nil {
 		writeError(w, statusOf(err), err)
 		return
 	}
@@ -313,13 +317,14 @@ func drawTree(ctx context.Context, text *strings.Builder, sup supervisor.Supervi
 
 func (s *service) getEvents(w http.ResponseWriter, r *http.Request) {
 	var recent *pb.RecentResponse
-	err := untilAnswered(r.Context(), func() error {
+	err := untilAnswered(r.Context(), func() (actor.AnyRef, error) {
 		stats, err := s.statsRef()
 		if err == nil {
 			recent, err = stats.Recent(r.Context(), &pb.RecentRequest{})
 		}
-		return err
+		return stats.AnyRef, err
 	}, nil)
+	s.allowAnswer(w)
 	if err != nil {
 		writeError(w, statusOf(err), err)
 		return
@@ -332,7 +337,7 @@ func (s *service) getEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *service) getHealth(w http.ResponseWriter, _ *http.Request) {
-	if s.closing.Load() || s.failed.Err() != nil {
+	if s.taking.Err() != nil || s.failed.Err() != nil {
 		writeText(w, http.StatusServiceUnavailable, "ending\n")
 		return
 	}
@@ -348,6 +353,7 @@ func (s *service) metrics() http.Handler {
 		"counted":     &s.counted,
 		"refused":     &s.refused,
 		"quarantined": &s.quarantined,
+		"unread":      &s.unread,
 		"given_up":    &s.abandoned,
 	} {
 		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{

@@ -32,11 +32,14 @@ func (s *service) runLoad(address string) func(ctx context.Context) error {
 		var clients sync.WaitGroup
 		for i := range s.opts.load {
 			clients.Go(func() {
-				for n := 0; ctx.Err() == nil; n++ {
+				for n := 0; s.taking.Err() == nil && ctx.Err() == nil; n++ {
 					if err := post(client, fmt.Sprintf("http://%s/documents?name=load-%d-%d", address, i, n), someText()); err != nil {
+						if s.taking.Err() != nil {
+							return // cut off at the end, and not acknowledged
+						}
 						s.load.failed.Add(1)
 						s.log.Warn("load: not acknowledged", "why", err.Error())
-						_ = pause(ctx, 100*time.Millisecond)
+						_ = pause(s.taking, 100*time.Millisecond)
 						continue
 					}
 					s.load.acknowledged.Add(1)
@@ -44,6 +47,7 @@ func (s *service) runLoad(address string) func(ctx context.Context) error {
 			})
 		}
 		clients.Wait()
+		<-ctx.Done() // not earlier: it would be started again
 		return nil
 	}
 }

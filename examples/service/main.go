@@ -105,7 +105,7 @@ func (o options) check(rest []string) error {
 		{"workers", int64(o.workers), 1 << 10},
 		{"queue", int64(o.queue), 1 << 20},
 		{"inflight", int64(o.inflight), 1 << 20},
-		{"max-bytes", o.maxBytes, 1 << 30},
+		{"max-bytes", o.maxBytes, 1 << 26},
 		{"dead-letters", int64(o.deadLetters), 1 << 20},
 	} {
 		if limit.value < 1 || limit.value > limit.most {
@@ -167,7 +167,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	case <-ctx.Done():
 		fmt.Fprintln(stdout, "ending: no more documents are taken; Ctrl-C again ends at once")
 	case <-over:
-		fmt.Fprintf(stdout, "ending after %v: no more documents are taken\n", o.runFor)
+		fmt.Fprintf(stdout, "ending after %v: no more documents are taken; Ctrl-C twice ends at once\n", o.runFor)
 	case <-s.failed.Done():
 		why = context.Cause(s.failed)
 	}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,6 +169,27 @@ func TestCountsAreGone(t *testing.T) {
 	defer cancel()
 	if err := s.stop(grace); err == nil || !strings.Contains(err.Error(), "could not be summed up") {
 		t.Errorf("the sums were taken without the shards: %v\n%v", err, c)
+	}
+}
+
+// TestTooManyRestarts kills the stats actor more often than its supervisor bears: the service ends and says why.
+func TestTooManyRestarts(t *testing.T) {
+	s, _ := newTestService(t)
+	stats, err := s.statsRef()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(0); s.failed.Err() == nil; {
+		stats.Kill()
+		for n++; s.restarted.Load() < n && s.failed.Err() == nil; {
+			runtime.Gosched()
+		}
+	}
+	if why := context.Cause(s.failed).Error(); !strings.Contains(why, "the supervisor of all parts has ended") || !strings.Contains(why, "stats") {
+		t.Error(why)
+	}
+	if err := s.sys.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -489,5 +511,41 @@ func TestEndInGoodTime(t *testing.T) {
 	}
 	if out := p.end(0); !strings.Contains(out, "total: 1 documents, 2 words") || p.err.String() != "" {
 		t.Errorf("%s\n%v", out, p.err)
+	}
+}
+
+// TestSilentConnection has a client connect and say nothing: nobody waits for it, and it is not said to have been cut off.
+func TestSilentConnection(t *testing.T) {
+	p := startProgram(t, "-grace=1m")
+	silent := dial(t, p.url())
+	if status, _, _, err := ask(http.MethodGet, p.url()+"/healthz", ""); status != http.StatusOK { // it has been accepted
+		t.Fatal(status, err)
+	}
+	start := time.Now()
+	p.end(0)
+	if took := time.Since(start); took > 4*time.Second || p.err.String() != "" { // http.Server would wait for 5 s
+		t.Errorf("the end took %v\n%v", took, p.err)
+	}
+	if _, err := silent.in.ReadByte(); err == nil {
+		t.Error("the connection is open")
+	}
+}
+
+// TestFolderAtTheEnd has the service end before a folder is read: it begins with no file.
+func TestFolderAtTheEnd(t *testing.T) {
+	s, c := newTestService(t)
+	s.opts.dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(s.opts.dir, "file"), []byte("words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.end()
+	if err := s.feed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "folder " + s.opts.dir + " interrupted: 0 files counted, 0 not\n"; c.String() != want {
+		t.Errorf("%q, want %q", c, want)
+	}
+	if err := s.stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

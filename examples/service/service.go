@@ -34,6 +34,8 @@ type service struct {
 	stats  *actor.Channel[*pb.Event]   // what happens, for whoever subscribes
 	work   context.Context             // what documents are ingested under
 	giveUp context.CancelCauseFunc     // of work
+	taking context.Context             // done when no more documents are taken
+	end    context.CancelFunc          // of taking
 	next   atomic.Uint64               // whose turn it is among the workers
 	docs   documents                   // those that are being counted
 	mode   atomic.Pointer[countingWay] // how the shards count now
@@ -41,12 +43,12 @@ type service struct {
 	started time.Time
 	fail    context.CancelCauseFunc
 	failed  context.Context // done when the service cannot go on; its cause says why
-	closing atomic.Bool
 
-	counted, words, refused, quarantined, abandoned atomic.Uint64 // documents by what became of them, and the words of the first
-	again, killed, restarted, swapped, swappedBack  atomic.Uint64
-	pending                                         atomic.Int64 // documents that somebody waits for
-	load                                            load
+	counted, words, refused, quarantined           atomic.Uint64 // documents by what became of them, and the words of the first
+	unread, abandoned                              atomic.Uint64 // those that did not arrive, and those that may have been counted unacknowledged
+	again, killed, restarted, swapped, swappedBack atomic.Uint64
+	pending                                        atomic.Int64 // documents that somebody waits for
+	load                                           load
 }
 
 // newService starts the service. front, if not nil, is where it takes documents by HTTP.
@@ -59,6 +61,7 @@ func newService(o options, out, logs io.Writer, front net.Listener) (*service, e
 	s := &service{opts: o, out: out, log: log, sys: sys, started: time.Now()}
 	s.failed, s.fail = context.WithCancelCause(context.Background())
 	s.work, s.giveUp = context.WithCancelCause(context.Background())
+	s.taking, s.end = context.WithCancel(context.Background())
 	s.mode.Store(&waysToCount[0])
 	if err := s.start(front); err != nil {
 		return nil, errors.Join(err, sys.Close())
@@ -73,6 +76,7 @@ func (s *service) start(front net.Listener) (err error) {
 	if s.tree, err = supervisor.Start(context.Background(), s.sys, s.spec()); err != nil {
 		return err
 	}
+	go s.watchTree()
 	for i := range s.opts.shards {
 		shard, ok := s.sys.Lookup(shardName(i))
 		ref, typed := pb.ShardRefOf(shard)
@@ -90,6 +94,14 @@ func (s *service) start(front net.Listener) (err error) {
 		}
 	}
 	return nil
+}
+
+// watchTree has the service fail when its supervisor has ended before the service did.
+func (s *service) watchTree() {
+	_, err := s.tree.Ref().Wait(context.Background())
+	if s.taking.Err() == nil {
+		s.fail(fmt.Errorf("the supervisor of all parts has ended: %w", err))
+	}
 }
 
 // tell sends an event to the stats channel. A failure is nobody's loss but the statistics'.
@@ -112,9 +124,10 @@ func (s *service) ingest(name, text string) (*pb.IngestResponse, error) {
 	var reply *pb.IngestResponse
 	err := checkText(text)
 	if err == nil {
-		err = untilAnswered(s.work, func() (err error) {
-			reply, err = s.worker().Ingest(s.work, request)
-			return err
+		err = untilAnswered(s.work, func() (of actor.AnyRef, err error) {
+			worker := s.worker()
+			reply, err = worker.Ingest(s.work, request)
+			return worker.AnyRef, err
 		}, func(why error) {
 			s.again.Add(1)
 			s.tell(s.work, &pb.Event{Kind: pb.EventKind_EVENT_KIND_TRIED_AGAIN, Part: name, Detail: why.Error()})
@@ -150,9 +163,9 @@ func (s *service) top(ctx context.Context, n int) (*pb.TopResponse, error) {
 	b := best{n: n}
 	for i, shard := range s.shards {
 		var reply *pb.TopResponse
-		err := untilAnswered(ctx, func() (err error) {
+		err := untilAnswered(ctx, func() (of actor.AnyRef, err error) {
 			reply, err = shard.Top(ctx, &pb.TopRequest{N: uint32(n)})
-			return err
+			return shard.AnyRef, err
 		}, nil)
 		if err != nil {
 			return nil, fmt.Errorf("ask %s: %w", shardName(i), err)
@@ -169,28 +182,37 @@ func (s *service) top(ctx context.Context, n int) (*pb.TopResponse, error) {
 	return all, nil
 }
 
-// untilAnswered calls ask until it brings an answer, be it an error: anything but that the actor it asked ended before it
-// answered, as its supervisor starts it again. It tells again, unless that is nil, before each further try.
-func untilAnswered(ctx context.Context, ask func() error, again func(why error)) error {
+// untilAnswered calls ask, which returns whom it asked, until it brings an answer, be it an error: anything but that the actor ended
+// before it answered, as its supervisor starts it again. Where it may have begun to answer, again is told before the next try, unless
+// that is nil.
+func untilAnswered(ctx context.Context, ask func() (of actor.AnyRef, err error), again func(why error)) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		err := ask()
-		if !interrupted(err) {
+		of, err := ask()
+		begun, interrupted := outcome(of, err)
+		if !interrupted {
 			return err
 		}
 		if ended := pause(ctx, wait); ended != nil {
 			return errors.Join(ended, err)
 		}
-		if again != nil {
+		if begun && again != nil {
 			again(err)
 		}
 	}
 }
 
-// interrupted reports whether an actor has ended, or not begun, before it could answer. One that a message made panic has
-// answered.
-func interrupted(err error) bool {
+// outcome tells what the error of a call means: whether the callee may have begun with it, and whether it ended before it could
+// answer. One that the call itself made panic has answered; one that ended of somebody else's call, while this one waited, has not.
+func outcome(of actor.AnyRef, err error) (begun, interrupted bool) {
+	var exit *actor.ExitError
 	var panicked *actor.PanicError
-	return (errors.Is(err, actor.ErrStopped) || errors.Is(err, actor.ErrNoActor)) && !errors.As(err, &panicked)
+	switch {
+	case errors.Is(err, actor.ErrNoActor), errors.As(err, &exit) && exit.Ref == of && exit.Unhandled:
+		return false, true
+	case errors.As(err, &panicked):
+		return true, false
+	}
+	return true, errors.Is(err, actor.ErrStopped)
 }
 
 // pause waits for d, without a slot if ctx is an actor's.
@@ -209,13 +231,17 @@ func pause(ctx context.Context, d time.Duration) error {
 // stop ends the service in good order: first what makes trouble and what brings documents, then the sums are taken while the
 // shards live, then all actors end. Whatever fails, it prints what it has.
 func (s *service) stop(grace context.Context) error {
-	s.closing.Store(true)
-	for _, id := range []string{chaosID, swapID, loadID, frontID, folderID} {
-		err := s.tree.Terminate(grace, id)
+	s.end()
+	intake, cancel := share(grace, 0.7) // front gives up what it has after half of the grace, so this is enough
+	defer cancel()
+	for _, id := range []string{chaosID, swapID, frontID, loadID, folderID} {
+		err := s.tree.Terminate(intake, id)
 		if err != nil && !errors.Is(err, supervisor.ErrNoChild) {
 			s.log.Warn("a part did not end in time", "part", id, "why", err.Error())
+			break // the supervisor waits for it
 		}
 	}
+	s.giveUp(errEnding)
 	half, cancel := share(grace, 0.5)
 	defer cancel()
 	late := s.sys.Quiesce(half) != nil // workers are still busy with what nobody waits for any more
@@ -240,7 +266,7 @@ func (s *service) report(sums *pb.TopResponse, lost error, late bool) error {
 	var wrong error
 	if lost == nil {
 		fmt.Fprintf(s.out, "total: %d documents, %d words, %d different; refused %d, quarantined %d, given up %d\n",
-			sums.Documents, sums.WordsTotal, sums.WordsDistinct, s.refused.Load(), s.quarantined.Load(), s.abandoned.Load())
+			sums.Documents, sums.WordsTotal, sums.WordsDistinct, s.refused.Load(), s.quarantined.Load(), s.givenUp())
 		wrong = s.check(sums, late)
 	} else {
 		wrong = fmt.Errorf("the counts could not be summed up: %w", lost)
@@ -251,6 +277,9 @@ func (s *service) report(sums *pb.TopResponse, lost error, late bool) error {
 	}
 	return wrong
 }
+
+// givenUp counts the documents that did not arrive, or were not acknowledged.
+func (s *service) givenUp() uint64 { return s.unread.Load() + s.abandoned.Load() }
 
 // check compares the sums with what was acknowledged.
 func (s *service) check(sums *pb.TopResponse, late bool) error {

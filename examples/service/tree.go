@@ -130,7 +130,7 @@ func (s *service) observe(e supervisor.Event) {
 	case supervisor.Resumed:
 		told.Kind = pb.EventKind_EVENT_KIND_PASSED_OVER
 	case supervisor.GivenUp:
-		if e.Child == shardsID && !s.closing.Load() {
+		if e.Child == shardsID && s.taking.Err() == nil {
 			s.fail(fmt.Errorf("the shards have ended and the counts with them: %v", e.Reason))
 		}
 		return

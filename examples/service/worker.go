@@ -46,7 +46,7 @@ func (w worker) Ingest(ctx *actor.Context, req *pb.IngestRequest) (*pb.IngestRes
 	}
 	for _, p := range parts {
 		shard := w.s.shards[p.shard]
-		err := untilAnswered(ctx, func() error { _, err := shard.Add(ctx, p.add); return err }, nil)
+		err := untilAnswered(ctx, func() (actor.AnyRef, error) { _, err := shard.Add(ctx, p.add); return shard.AnyRef, err }, nil)
 		if err != nil {
 			_ = caller.Fail(fmt.Errorf("add to %s: %w", shardName(p.shard), err))
 			return nil, nil
