@@ -74,11 +74,13 @@ func (e *RollOutError) Unwrap() []error {
 	return []error{e.Err, e.Back}
 }
 
-// watch is a roll-out's eye on the children that it swaps. The supervisor tells it of their failures.
+// watch is a roll-out's eye on the children that have the new behaviour. The supervisor tells it of their failures.
 type watch struct {
 	failed  actor.Event
+	adopted map[*guarded]*guarded // what the Spec starts meanwhile, and what it had; for the supervisor's turn
 	mu      sync.Mutex
 	targets map[actor.AnyRef]*target
+	born    []*target // started by what was adopted
 	err     error
 }
 
@@ -93,6 +95,58 @@ func (w *watch) add(t *target) {
 	w.mu.Lock()
 	w.targets[t.ref] = t
 	w.mu.Unlock()
+}
+
+// adopt makes what the Spec starts instead of old until the roll-out is over: next, and each child is noted that it starts.
+func (w *watch) adopt(old, next *guarded) *guarded {
+	g := *next
+	g.spawn = func(ctx *actor.Context, resumable bool) (actor.AnyRef, bool, error) {
+		ref, started, err := next.spawn(ctx, resumable)
+		if err == nil {
+			w.bear(ref, old)
+		}
+		return ref, started, err
+	}
+	w.adopted[&g] = old
+	return &g
+}
+
+// bear notes a child that has had the new behaviour from its start: what it would have been started with is what it goes back to.
+func (w *watch) bear(ref actor.AnyRef, old *guarded) {
+	to, err := old.swap(ref)
+	if err != nil {
+		to.do = func(context.Context, actor.SwapOptions) error { return err }
+	}
+	t := &target{ref: ref, swaps: swaps{undo: to.do}}
+	w.add(t)
+	w.mu.Lock()
+	w.born = append(w.born, t)
+	w.mu.Unlock()
+}
+
+// settle ends what adopt has begun: what was adopted makes room for what to returns, given what there was before.
+func (w *watch) settle(s *super, to func(old *guarded) *guarded) {
+	s.eachChild(func(c *Child) {
+		g, _ := c.Start.(*guarded)
+		if old := w.adopted[g]; old != nil {
+			c.Start = to(old)
+		}
+	})
+}
+
+// eachChild visits what the supervisor starts: the children of its Spec, those that it has, and those that it remembers.
+func (s *super) eachChild(do func(*Child)) {
+	for i := range s.spec.Children {
+		do(&s.spec.Children[i])
+	}
+	for _, k := range s.kids {
+		do(&k.Child)
+	}
+	if s.spec.Strategy == Dynamic {
+		for _, k := range s.refs {
+			do(&k.Child)
+		}
+	}
 }
 
 // fail tells a roll-out that a child has failed. One that is held takes at once what it had before, so that it does not fail again.
@@ -142,13 +196,13 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 	if o, err = o.withDefaults(); err != nil {
 		return err
 	}
-	r := &rollOut{o: o, w: &watch{targets: map[actor.AnyRef]*target{}}, next: g, sup: sup}
+	r := &rollOut{o: o, w: &watch{targets: map[actor.AnyRef]*target{}, adopted: map[*guarded]*guarded{}}, next: g, sup: sup}
 	refs, err := ask(ctx, sup, r.begin)
+	aside := context.WithoutCancel(ctx)
+	defer func() { _ = sup.ref.Send(aside, &rollOutEnd{watch: r.w, next: g}) }() // also where ctx has ended in the midst of begin
 	if err != nil {
 		return err
 	}
-	aside := context.WithoutCancel(ctx)
-	defer func() { _ = sup.ref.Send(aside, &rollOutEnd{watch: r.w}) }()
 	over := false
 	defer func() {
 		if over {
@@ -167,11 +221,20 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 	if err = r.forward(ctx, refs); err != nil {
 		return err
 	}
+	r.adopting = true
 	if refs, err = ask(ctx, sup, r.adopt); err == nil {
 		err = r.forward(ctx, refs)
 	}
 	over = err == nil
 	return err
+}
+
+// over ends a roll-out in the supervisor's turn: what was adopted stays, as plain as it was given.
+func (m *rollOutEnd) over(s *super) {
+	if s.rollout == m.watch {
+		s.rollout = nil
+	}
+	m.watch.settle(s, func(*guarded) *guarded { return m.next })
 }
 
 // begin makes the roll-out the supervisor's, and lists the children to swap.
@@ -221,24 +284,11 @@ func (c *Child) swappable() bool {
 
 // adopt has the spec start what was rolled out, and lists the children that were started in the meantime.
 func (r *rollOut) adopt(s *super) ([]actor.AnyRef, error) {
-	set := func(c *Child) {
+	s.eachChild(func(c *Child) {
 		if (r.o.IDs == nil || slices.Contains(r.o.IDs, c.ID)) && c.swappable() {
-			old := c.Start
-			r.unadopt = append(r.unadopt, func() { c.Start = old })
-			c.Start = r.next
+			c.Start = r.w.adopt(c.Start.(*guarded), r.next)
 		}
-	}
-	for i := range s.spec.Children {
-		set(&s.spec.Children[i])
-	}
-	for _, k := range s.kids {
-		set(&k.Child)
-	}
-	for _, k := range s.refs {
-		if s.spec.Strategy == Dynamic {
-			set(&k.Child)
-		}
-	}
+	})
 	refs, err := s.targets(nil)
 	return slices.DeleteFunc(refs, func(ref actor.AnyRef) bool {
 		k := s.refs[ref]
@@ -254,7 +304,8 @@ type rollOut struct {
 	swapped []*target
 	done    int
 	total   int
-	unadopt []func() // in the supervisor's turn
+
+	adopting bool // it was asked of the supervisor; it may have been done, or not yet, where ctx has ended meanwhile
 }
 
 func (r *rollOut) forward(ctx context.Context, refs []actor.AnyRef) error {
@@ -330,21 +381,22 @@ func (r *rollOut) settle(ctx context.Context) error {
 	return r.o.Check(ctx, refs)
 }
 
-// back gives the children that were swapped what they had, the last one first.
+// back gives the children that have the new behaviour what they had, or would have been started with, the last one first.
 func (r *rollOut) back(ctx context.Context) error {
 	var errs []error
-	if r.unadopt != nil {
-		_, err := ask(ctx, r.sup, func(*super) (struct{}, error) {
-			for _, undo := range r.unadopt {
-				undo()
-			}
+	if r.adopting {
+		_, err := ask(ctx, r.sup, func(s *super) (struct{}, error) {
+			r.w.settle(s, func(old *guarded) *guarded { return old })
 			return struct{}{}, nil
 		})
 		errs = append(errs, err)
 	}
+	r.w.mu.Lock()
+	all := slices.Concat(r.swapped, r.w.born)
+	r.w.mu.Unlock()
 	o := r.o.Swap
 	o.Migrate = r.o.Back
-	for _, t := range slices.Backward(r.swapped) {
+	for _, t := range slices.Backward(all) {
 		err := actor.ErrWrongType
 		if r.w.hasCrashed(t) { // it has its old behaviour, or the new one with a fresh state
 			err = r.within(ctx, t.swaps.undo, actor.SwapOptions{})

@@ -273,6 +273,127 @@ func TestRollOutGoesBackToWhatWas(t *testing.T) {
 	})
 }
 
+// ROLL-2: children that were started while the Spec started the new behaviour go back as well: those spawned, and those terminated and
+// started again. One that was not running is started with the old one, and one that was added with a behaviour of its own keeps that.
+func TestRollOutGoesBackWithWhatWasStartedMeanwhile(t *testing.T) {
+	// onceAdopted is a check that says no when the Spec has adopted the new behaviour: there is a step more than there were children.
+	onceAdopted := func(add, meddle func(ctx context.Context)) supervisor.RollOutOptions {
+		n := 0
+		return supervisor.RollOutOptions{Canary: 1, Step: 1, Settle: -1, Back: func(state any) (any, error) {
+			state.(*release).n += 100
+			return state, nil
+		}, Check: func(ctx context.Context, _ []actor.AnyRef) error {
+			switch n++; n {
+			case 1:
+				add(ctx)
+			case 4:
+				meddle(ctx)
+				return errBroken
+			}
+			return nil
+		}}
+	}
+	wantBack := func(t *testing.T, err error) {
+		t.Helper()
+		var back *supervisor.RollOutError
+		if !errors.As(err, &back) || !errors.Is(back.Err, errBroken) || back.Back != nil {
+			t.Errorf("roll-out: %v", err)
+		}
+	}
+	again := func(t *testing.T, sup supervisor.Supervisor, id string) actor.AnyRef {
+		t.Helper()
+		ref, err := sup.Restart(t.Context(), id)
+		if err != nil {
+			t.Errorf("start %q again: %v", id, err)
+		}
+		return ref
+	}
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, _ := fleet(t, sys, supervisor.OneForOne, 3, supervisor.Spec{})
+		must := func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		add := func(id string, v int64) func(context.Context) {
+			return func(ctx context.Context) {
+				_, err := sup.Add(ctx, supervisor.Child{ID: id, Start: supervisor.Actor(version(v))})
+				must(err)
+			}
+		}
+		wantBack(t, supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), onceAdopted(add("4", 4), func(ctx context.Context) {
+			add("5", 5)(ctx)
+			must(sup.Terminate(ctx, "0"))
+			if got := told(t, again(t, sup, "0")); got != 2*million+1 {
+				t.Errorf("started again by the Spec that has adopted the new behaviour: %d", got)
+			}
+			must(sup.Terminate(ctx, "1"))
+			must(sup.Terminate(ctx, "2"))
+			again(t, sup, "2")
+		})))
+		again(t, sup, "1")
+		var got []int64
+		for _, id := range []string{"0", "1", "2", "4", "5"} {
+			got = append(got, told(t, lookup(t, sup, id)))
+		}
+		if diff := cmp.Diff([]int64{million + 102, million + 1, million + 1, 4*million + 101, 5*million + 1}, got); diff != "" {
+			t.Errorf("the children (-want +got):\n%s", diff)
+		}
+	})
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.Dynamic, 3, supervisor.Spec{})
+		spawn := func(ctx context.Context) {
+			ref, err := sup.Spawn(ctx, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			refs = append(refs, ref)
+		}
+		wantBack(t, supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), onceAdopted(spawn, spawn)))
+		spawn(t.Context())
+		if diff := cmp.Diff([]int64{1, 1, 1, 1, 1, 1}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+	})
+	// A child that was started meanwhile and fails is one that fails with the new behaviour.
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		tr := &trace{}
+		sup, refs := fleet(t, sys, supervisor.Dynamic, 3, supervisor.Spec{Observe: tr.observe})
+		spawn := func(ctx context.Context) { _, _ = sup.Spawn(ctx, nil) }
+		o := onceAdopted(spawn, spawn)
+		check := o.Check
+		o.Settle, o.Check = time.Minute, func(ctx context.Context, swapped []actor.AnyRef) error {
+			if len(swapped) < 4 {
+				return check(ctx, swapped)
+			}
+			t.Error("the last step has settled")
+			return nil
+		}
+		o.Progress = func(done, _ int) {
+			if done == 3 {
+				go func() { // in the last step, which follows at once
+					pass(time.Second)
+					ref, err := sup.Spawn(t.Context(), nil)
+					if err != nil {
+						t.Error(err)
+					}
+					refs = append(refs, ref)
+					end(t.Context(), ref, "panic 2")
+					end(t.Context(), ref, "panic 2")
+				}()
+			}
+		}
+		err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), o)
+		var crash *actor.ExitError
+		if !errors.As(err, &crash) || crash.Ref != refs[3] {
+			t.Errorf("roll-out: %v", err)
+		}
+		if diff := cmp.Diff([]int64{1, 1, 1, 1}, versions(t, refs)); diff != "" || tr.count(supervisor.Restarting) != 1 {
+			t.Errorf("%d restarts, versions (-want +got):\n%s", tr.count(supervisor.Restarting), diff)
+		}
+	})
+}
+
 // ROLL-3: when a child crashes with the new behaviour, it is put back before it is started again: under a load that makes the new one
 // crash at every message, that is one crash, and no other is swapped.
 func TestCanaryCrashesUnderLoad(t *testing.T) {
