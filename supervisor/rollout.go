@@ -14,7 +14,8 @@ import (
 
 // RollOutOptions say how a new behaviour is brought to the children of a supervisor.
 type RollOutOptions struct {
-	// IDs are the children to swap. Nil means all that Actor has made.
+	// IDs are the children to swap. Nil means all that Actor has made, which must all take the same messages; of a Dynamic supervisor those
+	// that take what the template takes, whatever else was spawned.
 	IDs []string
 	// Canary is how many are swapped first. 0 means 1.
 	Canary int
@@ -171,6 +172,12 @@ func (w *watch) fail(ctx *actor.Context, ref actor.AnyRef, why actor.Reason, hel
 	w.failed.Set()
 }
 
+func (w *watch) has(ref actor.AnyRef) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.targets[ref] != nil
+}
+
 func (w *watch) failure() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -242,39 +249,59 @@ func (r *rollOut) begin(s *super) ([]actor.AnyRef, error) {
 	if s.rollout != nil {
 		return nil, ErrRollingOut
 	}
-	refs, err := s.targets(r.o.IDs)
-	if err == nil {
-		s.rollout = r.w
+	if err := r.check(s); err != nil {
+		return nil, err
 	}
-	return refs, err
+	s.rollout = r.w
+	return r.targets(s), nil
 }
 
-// targets lists the children to swap.
-func (s *super) targets(ids []string) ([]actor.AnyRef, error) {
+// check finds what the roll-out cannot be brought to.
+func (r *rollOut) check(s *super) error {
 	if s.spec.Strategy == Dynamic {
-		if g := s.template(nil).Start.(*guarded); ids != nil || g.swap == nil {
-			return nil, fmt.Errorf("supervisor: roll-out: the template is none that Actor has made, or there are IDs: %w", ErrDynamic)
+		switch c := s.template(nil); {
+		case r.o.IDs != nil || !c.swappable():
+			return fmt.Errorf("supervisor: roll-out: the template is none that Actor has made, or there are IDs: %w", ErrDynamic)
+		case !c.takes(r.next):
+			return fmt.Errorf("supervisor: roll-out: the template: %w", actor.ErrWrongType)
 		}
-		refs := s.ctx.Children()
-		slices.Reverse(refs)
-		return refs, nil
+		return nil
 	}
-	for _, id := range ids {
-		if s.find(id) == nil {
-			return nil, fmt.Errorf("supervisor: roll-out: %w: %q", ErrNoChild, id)
+	for _, id := range r.o.IDs {
+		switch k := s.find(id); {
+		case k == nil:
+			return fmt.Errorf("supervisor: roll-out: %w: %q", ErrNoChild, id)
+		case !k.swappable() || k.ref.IsZero():
+			return fmt.Errorf("supervisor: roll-out: child %q does not run, or is none that Actor has made", id)
 		}
+	}
+	for _, k := range s.kids {
+		if r.concerns(&k.Child) && !k.takes(r.next) {
+			return fmt.Errorf("supervisor: roll-out: child %q: %w", k.ID, actor.ErrWrongType)
+		}
+	}
+	return nil
+}
+
+// targets lists the children to swap, in the order of their start.
+func (r *rollOut) targets(s *super) []actor.AnyRef {
+	if s.spec.Strategy == Dynamic { // among them may be others, each spawned with a Starter of its own
+		refs := slices.DeleteFunc(s.ctx.Children(), func(ref actor.AnyRef) bool { return !r.next.fits(ref) })
+		slices.Reverse(refs)
+		return refs
 	}
 	var refs []actor.AnyRef
 	for _, k := range s.kids {
-		switch {
-		case ids != nil && !slices.Contains(ids, k.ID):
-		case k.swappable() && !k.ref.IsZero():
+		if r.concerns(&k.Child) && k.takes(r.next) && !k.ref.IsZero() {
 			refs = append(refs, k.ref)
-		case ids != nil:
-			return nil, fmt.Errorf("supervisor: roll-out: child %q does not run, or is none that Actor has made", k.ID)
 		}
 	}
-	return refs, nil
+	return refs
+}
+
+// concerns reports whether the roll-out is for what the Spec starts as c.
+func (r *rollOut) concerns(c *Child) bool {
+	return c.swappable() && (r.o.IDs == nil || slices.Contains(r.o.IDs, c.ID))
 }
 
 func (c *Child) swappable() bool {
@@ -282,18 +309,17 @@ func (c *Child) swappable() bool {
 	return ok && g.swap != nil
 }
 
+// takes reports whether a child, one that is swappable, takes the same messages as next does.
+func (c *Child) takes(next *guarded) bool { return c.Start.(*guarded).takes == next.takes }
+
 // adopt has the spec start what was rolled out, and lists the children that were started in the meantime.
 func (r *rollOut) adopt(s *super) ([]actor.AnyRef, error) {
 	s.eachChild(func(c *Child) {
-		if (r.o.IDs == nil || slices.Contains(r.o.IDs, c.ID)) && c.swappable() {
+		if r.concerns(c) && c.takes(r.next) {
 			c.Start = r.w.adopt(c.Start.(*guarded), r.next)
 		}
 	})
-	refs, err := s.targets(nil)
-	return slices.DeleteFunc(refs, func(ref actor.AnyRef) bool {
-		k := s.refs[ref]
-		return r.w.targets[ref] != nil || r.o.IDs != nil && (k == nil || !slices.Contains(r.o.IDs, k.ID))
-	}), err
+	return slices.DeleteFunc(r.targets(s), r.w.has), nil
 }
 
 type rollOut struct {

@@ -138,6 +138,67 @@ func TestRollOut(t *testing.T) {
 	}
 }
 
+// ROLL-1: in a Dynamic supervisor children with Starters of their own, which take other messages, are left as they are, as are those that
+// are added meanwhile to another supervisor.
+func TestRollOutLeavesOthersAlone(t *testing.T) {
+	waits := supervisor.Func(func(ctx context.Context) error { <-ctx.Done(); return nil })
+	other := supervisor.Actor(actor.Handler(func(ctx *actor.Context, _ *num) error { return ctx.Reply(wrapperspb.Int64(7)) }))
+	wantOther := func(t *testing.T, ref actor.AnyRef) {
+		t.Helper()
+		if n, err := actor.Call[*num](t.Context(), actor.Ref[*num]{AnyRef: ref}, wrapperspb.Int64(1)); err != nil || n.Value != 7 {
+			t.Errorf("the other one: %v, %v", n, err)
+		}
+	}
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.Dynamic, 2, supervisor.Spec{})
+		spawn := func(from supervisor.Starter) actor.AnyRef {
+			ref, err := sup.Spawn(t.Context(), from)
+			if err != nil {
+				t.Error(err)
+			}
+			return ref
+		}
+		spawn(waits)
+		spawn(supervisor.Tree(supervisor.Spec{}))
+		different := spawn(other)
+		refs = append(refs, spawn(supervisor.Actor(version(7))))
+		if err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{}); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int64{2, 2, 2}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+		wantOther(t, different)
+	})
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.OneForOne, 2, supervisor.Spec{})
+		o := supervisor.RollOutOptions{Settle: -1, Progress: func(done, _ int) {
+			if done > 1 {
+				return
+			}
+			for id, from := range map[string]supervisor.Starter{"waits": waits, "other": other} {
+				if _, err := sup.Add(t.Context(), supervisor.Child{ID: id, Start: from}); err != nil {
+					t.Error(err)
+				}
+			}
+		}}
+		if err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), o); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int64{2, 2}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+		if err := sup.Terminate(t.Context(), "other"); err != nil {
+			t.Error(err)
+		}
+		ref, err := sup.Restart(t.Context(), "other")
+		if err != nil {
+			t.Error(err)
+		}
+		wantOther(t, ref)
+	})
+}
+
 // ROLL-2: a check that says no, panics or ends its goroutine, a swap that fails, a caller who gives up: all go back to what each of them
 // had, and the spec keeps the old one.
 func TestRollOutIsRolledBack(t *testing.T) {
@@ -477,6 +538,22 @@ func TestBadRollOuts(t *testing.T) {
 		}
 		if diff := cmp.Diff([]int64{2, 3, 2}, versions(t, refs)); diff != "" {
 			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+		if err := sup.Terminate(t.Context(), "0"); err != nil {
+			t.Error(err)
+		}
+		if err := supervisor.RollOut(t.Context(), sup, other, supervisor.RollOutOptions{Settle: -1}); !errors.Is(err, actor.ErrWrongType) {
+			t.Errorf("type, while one does not run: %v", err)
+		}
+		if ref, err := sup.Restart(t.Context(), "0"); err != nil || told(t, ref) != 2*million+1 {
+			t.Errorf("started again: %v", err)
+		}
+		dynamic, _ := fleet(t, sys, supervisor.Dynamic, 0, supervisor.Spec{})
+		if err := supervisor.RollOut(t.Context(), dynamic, other, supervisor.RollOutOptions{Settle: -1}); !errors.Is(err, actor.ErrWrongType) {
+			t.Errorf("another type than the template's: %v", err)
+		}
+		if ref, err := dynamic.Spawn(t.Context(), nil); err != nil || told(t, ref) != million+1 {
+			t.Errorf("spawned after that: %v", err)
 		}
 		if err := supervisor.RollOut(t.Context(), start(t, sys, supervisor.Spec{}), two, supervisor.RollOutOptions{}); err != nil {
 			t.Errorf("without children: %v", err)
