@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -27,7 +28,7 @@ type RollOutOptions struct {
 	Check func(ctx context.Context, swapped []actor.AnyRef) error
 	// Progress, if not nil, is told after each step.
 	Progress func(done, total int)
-	// Swap says how each swap is done.
+	// Swap says how each swap is done. Its Taken is not used.
 	Swap actor.SwapOptions
 	// SwapTimeout bounds one swap, postponed by a message as it may be. 0 means 10 s.
 	SwapTimeout time.Duration
@@ -89,7 +90,15 @@ type watch struct {
 type target struct {
 	ref     actor.AnyRef
 	swaps   swaps
-	crashed bool // the supervisor has given it back what it had
+	taken   atomic.Uint32 // the first incarnation with the new behaviour, 0 while there is none
+	crashed bool          // the supervisor has given it back what it had
+}
+
+// failedWith reports whether the child, which has just failed, had the new behaviour.
+func (t *target) failedWith(ctx *actor.Context) bool {
+	taken := t.taken.Load()
+	held, err := ctx.ChildHeld(t.ref)
+	return taken != 0 && (err != nil || held == nil || held.Incarnation >= taken)
 }
 
 func (w *watch) add(t *target) {
@@ -119,6 +128,7 @@ func (w *watch) bear(ref actor.AnyRef, old *guarded) {
 		to.do = func(context.Context, actor.SwapOptions) error { return err }
 	}
 	t := &target{ref: ref, swaps: swaps{undo: to.do}}
+	t.taken.Store(1)
 	w.add(t)
 	w.mu.Lock()
 	w.born = append(w.born, t)
@@ -150,14 +160,15 @@ func (s *super) eachChild(do func(*Child)) {
 	}
 }
 
-// fail tells a roll-out that a child has failed. One that is held takes at once what it had before, so that it does not fail again.
+// fail tells a roll-out that a child has failed. It is no matter if that has its old behaviour still, a swap being on the way. One that is
+// held takes at once what it had before, so that it does not fail again.
 func (w *watch) fail(ctx *actor.Context, ref actor.AnyRef, why actor.Reason, held bool) {
 	if w == nil || why.Normal() {
 		return
 	}
 	w.mu.Lock()
 	t := w.targets[ref]
-	if t == nil {
+	if t == nil || !t.failedWith(ctx) {
 		w.mu.Unlock()
 		return
 	}
@@ -370,7 +381,9 @@ func (r *rollOut) swap(ctx context.Context, ref actor.AnyRef) error {
 	}
 	t := &target{ref: ref, swaps: to}
 	r.w.add(t)
-	if err := r.within(ctx, to.do, r.o.Swap); err != nil {
+	o := r.o.Swap
+	o.Taken = &t.taken
+	if err := r.within(ctx, to.do, o); err != nil {
 		return err
 	}
 	r.swapped = append(r.swapped, t)
@@ -421,7 +434,7 @@ func (r *rollOut) back(ctx context.Context) error {
 	all := slices.Concat(r.swapped, r.w.born)
 	r.w.mu.Unlock()
 	o := r.o.Swap
-	o.Migrate = r.o.Back
+	o.Migrate, o.Taken = r.o.Back, nil
 	for _, t := range slices.Backward(all) {
 		err := actor.ErrWrongType
 		if r.w.hasCrashed(t) { // it has its old behaviour, or the new one with a fresh state

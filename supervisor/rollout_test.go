@@ -492,6 +492,73 @@ func TestCanaryCrashesUnderLoad(t *testing.T) {
 	}
 }
 
+// ROLL-3: a failure of the old behaviour is none of the new one's: neither by the message that postpones a swap, nor where the swap comes
+// before the supervisor has heard of it. That the new one fails right after counts.
+func TestRollOutOutlivesTheOldOnesFailure(t *testing.T) {
+	fickle := func(v int64) supervisor.Starter {
+		return supervisor.Actor(actor.Stateful(func(ctx *actor.Context, _ *release, m *text) error {
+			if ctx.IsCall() {
+				return ctx.Reply(wrapperspb.Int64(million * v))
+			}
+			switch m.Value {
+			case "broken 1 after a while":
+				if v == 1 {
+					return errors.Join(ctx.Sleep(2*time.Second), errBroken)
+				}
+			case fmt.Sprintf("broken %d", v):
+				return errBroken
+			}
+			return nil
+		}))
+	}
+	said := func(d supervisor.Decision) func(supervisor.Failure) supervisor.Decision {
+		return func(supervisor.Failure) supervisor.Decision { return d }
+	}
+	for name, decide := range map[string]func(supervisor.Failure) supervisor.Decision{
+		"no Decide": nil, "again": said(supervisor.Again), "resume": said(supervisor.Resume),
+	} {
+		for _, then := range []string{"fine", "broken 2"} {
+			t.Run(name+", then "+then, func(t *testing.T) {
+				bubble(t, func(t *testing.T, sys *actor.System) {
+					sup := start(t, sys, supervisor.Spec{Intensity: 10, Children: []supervisor.Child{
+						{ID: "a", Start: fickle(1), Decide: decide}, {ID: "b", Start: fickle(1), Decide: decide}}})
+					refs := []actor.AnyRef{lookup(t, sup, "a"), lookup(t, sup, "b")}
+					end(t.Context(), refs[0], "broken 1 after a while")
+					end(t.Context(), refs[0], then)
+					pass(time.Second)
+					o := supervisor.RollOutOptions{Settle: time.Second, Progress: func(done, _ int) {
+						if done > 1 {
+							return
+						}
+						go func() { // keeps the supervisor busy while b fails and is swapped
+							slow := actor.StatefulFrom(func(ctx *actor.Context) (*num, error) { return &num{}, ctx.Sleep(10 * time.Second) },
+								func(*actor.Context, *num, *num) error { return nil })
+							if _, err := sup.Add(t.Context(), supervisor.Child{ID: "slow", Start: supervisor.Actor(slow)}); err != nil {
+								t.Error(err)
+							}
+						}()
+						pass(time.Millisecond)
+						end(t.Context(), refs[1], "broken 1")
+						pass(time.Millisecond)
+					}, IDs: []string{"a", "b"}, SwapTimeout: time.Minute}
+					err := supervisor.RollOut(t.Context(), sup, fickle(2), o)
+					pass(time.Minute)
+					if then == "fine" {
+						if diff := cmp.Diff([]int64{2, 2}, versions(t, refs)); err != nil || diff != "" {
+							t.Errorf("%v; versions (-want +got):\n%s", err, diff)
+						}
+						return
+					}
+					var crash *actor.ExitError
+					if diff := cmp.Diff([]int64{1, 1}, versions(t, refs)); !errors.As(err, &crash) || crash.Ref != refs[0] || diff != "" {
+						t.Errorf("%v; versions (-want +got):\n%s", err, diff)
+					}
+				})
+			})
+		}
+	}
+}
+
 // ROLL-4: what cannot be rolled out is refused, and nothing is swapped: wrong options, another type of message, something that is no
 // Actor, children that are none, two at once.
 func TestBadRollOuts(t *testing.T) {
