@@ -142,25 +142,31 @@ type persistent[S, P any, M proto.Message] struct {
 func (b *persistent[S, P, M]) starts() bool { return true }
 
 func (b *persistent[S, P, M]) begin(ctx *Context) error {
-	kept, _ := ctx.takeSaved().(*P)
+	kept, _ := ctx.saved().(*P)
 	s, err := b.restore(ctx, kept)
 	if err == nil && s == nil {
 		err = errNilState
 	}
-	ctx.state = s
+	if err == nil {
+		ctx.takeSaved() // not earlier: should this incarnation not get through its start, the next one gets it
+		ctx.state = s
+	}
 	return err
 }
 
-func (b *persistent[S, P, M]) persist(ctx *Context) (any, error) {
+func (b *persistent[S, P, M]) persist(ctx *Context) (kept any, begun bool, err error) {
 	s, ok := ctx.state.(*S)
 	if !ok || s == nil {
-		return nil, nil // it has not begun
+		return nil, false, nil
 	}
-	return b.keep(s)
+	kept, err = b.keep(s)
+	return kept, true, err
 }
 
-// persister is a behaviour whose state outlives an incarnation.
-type persister interface{ persist(*Context) (any, error) }
+// persister is a behaviour whose state outlives an incarnation; not begun, there is none yet.
+type persister interface {
+	persist(*Context) (kept any, begun bool, err error)
+}
 
 // persist keeps what the incarnation leaves for the next one.
 func (c *carrier) persist(ctx *Context) {
@@ -170,18 +176,34 @@ func (c *carrier) persist(ctx *Context) {
 		return
 	}
 	var kept any
+	started := true
 	sys.guard("Persistent's persist", func() {
-		v, err := b.persist(ctx)
+		v, begun, err := b.persist(ctx)
+		started = begun
 		if err != nil {
 			sys.say(slog.LevelError, "state not kept", "actor", ctx.Self().String(), "err", err)
 			return
 		}
 		kept = v
 	})
+	if !started {
+		return // what an earlier incarnation has left is still there
+	}
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
 	a.coldOf().saved = kept
 	mu.Unlock()
+}
+
+// saved is what the last incarnation has left.
+func (ctx *Context) saved() any {
+	mu := ctx.sys.locks.of(ctx.cell.idx)
+	mu.Lock()
+	defer mu.Unlock()
+	if cold := ctx.cell.cold.Load(); cold != nil {
+		return cold.saved
+	}
+	return nil
 }
 
 // takeSaved takes what the last incarnation has left.

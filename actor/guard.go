@@ -279,7 +279,7 @@ func (c *carrier) endHeld(a *cell, e ChildEvent) {
 		mu.Unlock()
 	}
 	defer sys.finalize(c.slot, a, e.Reason) // whatever subscribers do
-	c.closeMailbox(a, e.Ref, &ExitError{e.Ref, e.Reason})
+	c.closeMailbox(a, e.Ref, &ExitError{Ref: e.Ref, Reason: e.Reason})
 }
 
 // over is the second stage of an incarnation's end: the actor's final one, unless it has a guardian.

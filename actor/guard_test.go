@@ -316,6 +316,47 @@ func TestPersistent(t *testing.T) {
 	})
 }
 
+// GUARD-5: what is kept outlasts incarnations that do not get through their start.
+func TestPersistentOutlastsFailedStarts(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		guardian(t, sys, func(g *guarding) error {
+			tries := 0
+			b := actor.Persistent(func(ctx *actor.Context, kept *int64) (*int64, error) {
+				switch tries++; tries {
+				case 2:
+					return nil, errors.New("not yet")
+				case 3:
+					panic("not at all")
+				case 4:
+					ctx.Self().Kill()
+					_ = ctx.Yield()
+				}
+				s := new(int64)
+				if kept != nil {
+					*s = *kept
+				}
+				return s, nil
+			}, touchy, func(s *int64) (*int64, error) { kept := *s; return &kept, nil })
+			ref, _, err := actor.SpawnGuarded(g.ctx, b)
+			if err != nil {
+				return err
+			}
+			g.next(actor.ChildStarted)
+			sumOf(t, ref, 20)
+			_ = ref.Send(g.ctx, &num{Value: -2})
+			for range 4 { // the message, and three starts
+				g.next(actor.ChildEnded)
+				g.restart(ref.AnyRef)
+			}
+			g.next(actor.ChildStarted)
+			if sum := sumOf(t, ref, 1); sum != 21 || tries != 5 {
+				t.Errorf("sum %d after %d starts, want 21 after 5", sum, tries)
+			}
+			return nil
+		})
+	})
+}
+
 // GUARD-6: a start function that fails or panics is an end like any other, told once; what is stashed or passed over comes first in the
 // next incarnation.
 func TestGuardedStartFails(t *testing.T) {

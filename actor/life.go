@@ -131,7 +131,7 @@ func (r AnyRef) gone() Down {
 	d := Down{Ref: r, Reason: Reason{Kind: ReasonNoActor, Err: ErrNoActor}}
 	if was, ok := r.remembered(); ok {
 		d.Value = was.Value
-		d.Reason.Err = fmt.Errorf("%w: %w", ErrNoActor, &ExitError{r, was.Reason})
+		d.Reason.Err = fmt.Errorf("%w: %w", ErrNoActor, &ExitError{Ref: r, Reason: was.Reason})
 	}
 	return d
 }
@@ -315,7 +315,7 @@ func (d Down) passedOn() Reason {
 	if d.Reason.Normal() {
 		return Reason{Kind: d.Reason.Kind}
 	}
-	return Reason{Kind: ReasonError, Err: &ExitError{d.Ref, d.Reason}}
+	return Reason{Kind: ReasonError, Err: &ExitError{Ref: d.Ref, Reason: d.Reason}}
 }
 
 // Stop asks the actor to come to an end, with a normal reason, and returns at once. The request overtakes messages: a handler
@@ -555,7 +555,7 @@ func (c *carrier) finishIncarnation(ctx *Context, why Reason) {
 	}
 	ctx.ended.Store(true)
 	ctx.ext.Load().cancelAll(ErrStopped)
-	exit := &ExitError{ctx.Self(), why}
+	exit := &ExitError{Ref: ctx.Self(), Reason: why}
 	if sys.guarded(a) {
 		c.keepMailbox(a)
 		if c.stage < stageKept {
@@ -601,7 +601,7 @@ func (c *carrier) conclude(ctx *Context, why Reason) {
 	if !c.busy {
 		return
 	}
-	exit := &ExitError{ctx.Self(), why}
+	exit := &ExitError{Ref: ctx.Self(), Reason: why}
 	if why.Normal() {
 		if ctx.answers {
 			ctx.answers = false
@@ -628,13 +628,14 @@ func (c *carrier) closeMailbox(a *cell, self AnyRef, exit *ExitError) {
 			c.closeMailbox(a, self, exit)
 		}
 	}()
-	lose := func(env envelope) { c.lose(self, env, exit) }
+	early := &ExitError{Ref: exit.Ref, Reason: exit.Reason, Unhandled: true}
+	lose := func(env envelope) { c.lose(self, env, early) }
 	cold := a.cold.Load()
 	if cold != nil {
 		if cold.skipped != nil {
 			handOut(cold.skipped, lose)
 		}
-		handOut(&cold.stash, lose)
+		handOut(&cold.stash, func(env envelope) { c.lose(self, env, exit) }) // it had been in hand
 	}
 	if a.flags.Load()&flagQueue == 0 {
 		a.box.Close(&c.slot.cache, lose)
@@ -772,7 +773,7 @@ func (sys *System) finalize(s *slot, a *cell, why Reason) {
 	}
 	mu.Unlock()
 	if cold != nil && cold.swap != nil {
-		cold.swap.end(&ExitError{self, why})
+		cold.swap.end(&ExitError{Ref: self, Reason: why})
 	}
 	s.tally.ended[why.Kind]++
 	if cold != nil {

@@ -68,6 +68,10 @@ func textOf(v any) (text string) {
 type ExitError struct {
 	Ref    AnyRef // who ended
 	Reason Reason // why
+	// Unhandled says, to a caller, that its message was still in the mailbox of Ref: whatever the reason, that message is not at fault,
+	// nothing was done for it, and asking another actor, or the next incarnation, is safe. An error that a callee passes on may hold
+	// an ExitError of somebody else: compare Ref.
+	Unhandled bool
 }
 
 // Error names the actor and why it ended.

@@ -118,6 +118,36 @@ func TestCallsFailAtOnce(t *testing.T) {
 	})
 }
 
+// CALL-9: a caller learns whether its message had been in hand when the callee ended.
+func TestUnhandledCallsSaySo(t *testing.T) {
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		for name, c := range map[string]struct {
+			b         actor.Behaviour[*num]
+			unhandled bool
+		}{
+			"in the mailbox": {actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*num]) error { return ctx.Sleep(time.Hour) }), true},
+			"passed over": {actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+				_, err := in.Select(ctx, func(*num) bool { return false })
+				return err
+			}), true},
+			"in hand":          {actor.Handler(func(ctx *actor.Context, _ *num) error { return ctx.Sleep(time.Hour) }), false},
+			"stashed":          {actor.Handler(func(ctx *actor.Context, _ *num) error { return ctx.Stash() }), false},
+			"with a Responder": {actor.Handler(func(ctx *actor.Context, _ *num) error { _, err := ctx.Responder(); return err }), false},
+		} {
+			callee := actor.MustSpawn(sys, c.b)
+			got := make(chan error, 1)
+			caller(sys, callee, &num{Value: 1}, got)
+			settle(t, sys)
+			callee.Kill()
+			err := await(t, got)
+			var exit *actor.ExitError
+			if !errors.As(err, &exit) || exit.Ref != callee.AnyRef || exit.Unhandled != c.unhandled {
+				t.Errorf("%s: %#v, want unhandled %v", name, err, c.unhandled)
+			}
+		}
+	})
+}
+
 // CALL-3: the deadline of a call reaches the callee: its Context has it, its waits end with it, and the late reply is a dead letter.
 func TestCallDeadlineReachesTheCallee(t *testing.T) {
 	inBubble(t, func(t *testing.T, sys *actor.System) {

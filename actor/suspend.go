@@ -157,7 +157,7 @@ func (d Down) result() (any, error) {
 	if d.Reason.Normal() {
 		return d.Value, nil
 	}
-	return d.Value, &ExitError{d.Ref, d.Reason}
+	return d.Value, &ExitError{Ref: d.Ref, Reason: d.Reason}
 }
 
 // remembered tells how an actor ended, if it has and that is not forgotten.

@@ -72,8 +72,11 @@ func Migrate[Old, New any](f func(old *Old) (*New, error)) func(any) (any, error
 //
 // A handler takes it at once if it is idle. A routine's Receive answers ErrSwapped, and its loop over the inbox ends; what it gives
 // to Inbox.HandOver is the state that Migrate, and then the new routine, gets (HandedOver).
+// A guarded actor that is between two incarnations has no code that runs: it takes the new behaviour at once, without OnSwap and Migrate,
+// and what Persistent has kept goes to the new behaviour.
 // Errors: *VetoError; ErrWrongType if the new behaviour cannot take the state; what Migrate returned, *PanicError if it panicked;
-// ErrSwapPending; ErrNilBehaviour; ErrStopped if the actor has ended or ends first; ctx's own. With any of them the old behaviour goes on.
+// ErrSwapPending; ErrNilBehaviour; ErrNilContext; ErrStopped if the actor has ended, ends first, or ends in OnSwap or Migrate; ctx's own.
+// With any of them the old behaviour goes on.
 func Swap[M proto.Message](ctx context.Context, r Ref[M], b Behaviour[M], o ...SwapOptions) error {
 	if len(o) > 1 {
 		return errors.New("actor: more than one SwapOptions")
@@ -102,10 +105,11 @@ func BehaviourOf[M proto.Message](r Ref[M]) (Behaviour[M], bool) {
 
 // swapRequest is a swap on its way to the actor. It is guarded by the cell's lock until it is taken.
 type swapRequest struct {
-	b    behaviour
-	o    SwapOptions
-	done latch
-	err  error // of what is done
+	b       behaviour
+	o       SwapOptions
+	settled atomic.Bool // that it will be carried out, or that nobody waits for it any more: whichever came first
+	done    latch
+	err     error // of what is done
 }
 
 // put gives the actor the new behaviour; the caller holds the cell's lock. In limbo it is the next incarnation that gets it.
@@ -121,6 +125,9 @@ func (req *swapRequest) put(a *cell, limbo bool) {
 	req.o.Taken.Store(first)
 }
 
+// errUnheeded is why a swap is not carried out that was given up while OnSwap, or the new behaviour's start, waited.
+var errUnheeded = errors.New("actor: nobody waits for the swap any more")
+
 func (req *swapRequest) end(err error) {
 	req.err = err
 	req.done.open()
@@ -132,6 +139,9 @@ func swap(ctx context.Context, r AnyRef, b behaviour, o SwapOptions) error {
 	}
 	if b == nil {
 		return ErrNilBehaviour
+	}
+	if ctx == nil {
+		return ErrNilContext
 	}
 	if c, ok := FromContext(ctx); ok && c.Self() == r && c.here() != nil {
 		return errors.New("actor: Swap of the caller itself would wait for itself: use Become")
@@ -145,7 +155,7 @@ func swap(ctx context.Context, r AnyRef, b behaviour, o SwapOptions) error {
 	if err := r.node.sys.offer(a, r, req); err != nil {
 		return err
 	}
-	if err := req.done.wait(ctx); err != nil && r.node.sys.withdraw(a, req) {
+	if err := req.done.wait(ctx); err != nil && (r.node.sys.withdraw(a, req) || req.settled.CompareAndSwap(false, true)) {
 		return err
 	}
 	if err := req.done.wait(context.WithoutCancel(ctx)); err != nil { // it has been taken: it ends soon
@@ -232,13 +242,26 @@ func (c *carrier) swapHandler(ctx *Context) {
 		return
 	}
 	state := ctx.state
-	err := protect(func() error { return ctx.take(req, &state) })
+	err := c.tryTake(ctx, req, &state)
 	if err == nil {
 		ctx.state = state
 		ctx.changed = true
 		sys.setBehaviour(a, req)
 	}
 	req.end(err)
+}
+
+// tryTake is take with its panics as errors. A kill and runtime.Goexit end the actor in it, and the swap with that.
+func (c *carrier) tryTake(ctx *Context, req *swapRequest, state *any) error {
+	returned := false
+	defer func() {
+		if !returned {
+			req.end(fmt.Errorf("actor: swap %v: %w in the middle of it", ctx.Self(), ErrStopped))
+		}
+	}()
+	err := protect(func() error { return ctx.take(req, state) })
+	returned = true
+	return err
 }
 
 // take asks the actor, and makes the new behaviour's state of the old one's.
@@ -248,8 +271,20 @@ func (ctx *Context) take(req *swapRequest, state *any) error {
 			return &VetoError{ctx.Self(), err}
 		}
 	}
-	if !ctx.begun {
-		return nil // it will begin with the new one
+	fresh := ctx.begun && req.o.Migrate == nil && *state == nil && !req.b.accepts(nil)
+	if fresh {
+		was := ctx.state
+		err := req.b.begin(ctx)
+		*state, ctx.state = ctx.state, was
+		if err != nil {
+			return err
+		}
+	}
+	if !req.settled.CompareAndSwap(false, true) {
+		return errUnheeded
+	}
+	if !ctx.begun || fresh {
+		return nil // it will begin with the new one, or has
 	}
 	if req.o.Migrate != nil {
 		s, err := req.o.Migrate(*state)
@@ -257,11 +292,6 @@ func (ctx *Context) take(req *swapRequest, state *any) error {
 			return err
 		}
 		*state = s
-	} else if *state == nil && !req.b.accepts(nil) {
-		was := ctx.state
-		err := req.b.begin(ctx)
-		*state, ctx.state = ctx.state, was
-		return err
 	}
 	if !req.b.accepts(*state) {
 		return fmt.Errorf("actor: swap %v: %w: the new behaviour does not take a state of type %T", ctx.Self(), ErrWrongType, *state)
@@ -315,7 +345,7 @@ func (c *carrier) swapRoutine(ctx *Context, err error) bool {
 	}
 	state := old
 	if req != nil {
-		err = protect(func() error { return ctx.take(req, &state) })
+		err = c.tryTake(ctx, req, &state)
 		if err != nil {
 			state = old
 		} else {

@@ -3,9 +3,11 @@ package actor_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -104,6 +106,75 @@ func TestSwapFails(t *testing.T) {
 			if sum := sumOf(t, ref, 0); sum != 5 {
 				t.Errorf("%s: sum %d, want 5", name, sum)
 			}
+		}
+	})
+}
+
+// SWAP-8: a swap whose actor ends in the middle of it, by a kill or by runtime.Goexit, ends too; one that nobody waits for any more is
+// not carried out.
+func TestSwapEndsWithItsActor(t *testing.T) {
+	sleeps := actor.Options{OnSwap: func(ctx *actor.Context, _ actor.SwapOffer) error {
+		_ = ctx.Sleep(time.Hour)
+		return nil
+	}}
+	exits := func(any) (any, error) { runtime.Goexit(); return nil, nil }
+	next := actor.Stateful(counting(10, nil))
+	idle := actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+		for range in.All() {
+		}
+		return in.HandOver(new(int64))
+	})
+	for name, c := range map[string]struct {
+		first, next actor.Behaviour[*num]
+		opts        actor.Options
+		swap        actor.SwapOptions
+		kill        bool
+		want        error
+		survives    bool
+	}{
+		"killed in OnSwap":               {actor.Stateful(counting(1, nil)), next, sleeps, actor.SwapOptions{}, true, actor.ErrStopped, false},
+		"given up in OnSwap":             {actor.Stateful(counting(1, nil)), next, sleeps, actor.SwapOptions{}, false, context.DeadlineExceeded, true},
+		"Goexit in Migrate":              {actor.Stateful(counting(1, nil)), next, actor.Options{}, actor.SwapOptions{Migrate: exits}, false, actor.ErrStopped, false},
+		"Goexit in Migrate of a routine": {idle, idle, actor.Options{}, actor.SwapOptions{Migrate: exits}, false, actor.ErrStopped, false},
+		"Goexit in OnSwap": {actor.Stateful(counting(1, nil)), next, actor.Options{OnSwap: func(*actor.Context, actor.SwapOffer) error {
+			runtime.Goexit()
+			return nil
+		}}, actor.SwapOptions{}, false, actor.ErrStopped, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, sys *actor.System) {
+				ref := actor.MustSpawn(sys, c.first, c.opts)
+				if name != "Goexit in Migrate of a routine" {
+					sumOf(t, ref, 5)
+				}
+				if c.kill {
+					time.AfterFunc(time.Second, ref.Kill)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				start := time.Now()
+				wantErr(t, "the swap", actor.Swap(ctx, ref, c.next, c.swap), c.want)
+				if took := time.Since(start); !c.survives && took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if synctest.Wait(); ref.Alive() != c.survives {
+					t.Errorf("alive: %v", ref.Alive())
+				}
+				if c.survives {
+					<-time.After(time.Hour) // OnSwap has returned, and did not refuse
+					if sum := sumOf(t, ref, 1); sum != 6 {
+						t.Errorf("sum %d with the old behaviour, want 6", sum)
+					}
+				}
+			})
+		})
+	}
+	t.Run("nil context", func(t *testing.T) {
+		sys := newSystem(t)
+		ref := actor.MustSpawn(sys, next)
+		var none context.Context
+		for range 100 {
+			wantErr(t, "swap", actor.Swap(none, ref, next), actor.ErrNilContext)
 		}
 	})
 }
