@@ -41,7 +41,8 @@ func (e *VetoError) Unwrap() error {
 // SwapOptions say how a swap is done. The zero value keeps the state, which the new behaviour must be able to take.
 type SwapOptions struct {
 	// Migrate turns the old behaviour's state into the new one's: see Migrate. It runs in the actor, between two messages, and must
-	// leave the old state as it is if it fails. Nil keeps the state.
+	// leave the old state as it is if it fails. Nil keeps the state. It is not asked where there is no state: before the first message, and
+	// between two incarnations, when what the old behaviour has kept (see Persistent) goes to the new one, if it is of its type.
 	Migrate func(old any) (any, error)
 	// Name and Version tell the actor what it is offered. They mean nothing to the runtime.
 	Name, Version string

@@ -32,7 +32,9 @@ type RollOutOptions struct {
 	Swap actor.SwapOptions
 	// SwapTimeout bounds one swap, postponed by a message as it may be. 0 means 10 s.
 	SwapTimeout time.Duration
-	// Back turns the new state into the old one's again where it is rolled back. Nil keeps it, if the old behaviour takes it.
+	// Back turns the new state into the old one's again where it is rolled back. Nil keeps it, if the old behaviour takes it. A child that
+	// has crashed has no state to turn: it starts afresh with the old behaviour, or with what actor.Persistent has kept, if that is of the
+	// same type in both. So a new behaviour had better keep its state as the old one did.
 	Back func(any) (any, error)
 }
 
