@@ -123,8 +123,9 @@ func (*stateful[S, M]) takes(M)                 {}
 func (*stateful[S, M]) takesMessage(m any) bool { return isA[M](m) }
 
 // Persistent is StatefulFrom whose state outlives an incarnation: persist turns it into what should be kept when the incarnation ends,
-// and restore makes the next one's state of that. restore gets nil for the first incarnation, and where persist failed or panicked (which
-// is logged). What they pass must not be shared with anything that the failed message may have left half done.
+// and restore makes the next one's state of that. restore gets nil for the first incarnation, where persist failed or panicked, and where
+// before a swap a behaviour with another P has kept something; the last two are logged. What they pass must not be shared with anything
+// that the failed message may have left half done.
 // It matters to guarded children only: see SpawnGuarded.
 func Persistent[S, P any, M proto.Message](restore func(ctx *Context, kept *P) (*S, error), f func(ctx *Context, s *S, m M) error, persist func(s *S) (*P, error)) Behaviour[M] {
 	if restore == nil || f == nil || persist == nil {
@@ -142,7 +143,12 @@ type persistent[S, P any, M proto.Message] struct {
 func (b *persistent[S, P, M]) starts() bool { return true }
 
 func (b *persistent[S, P, M]) begin(ctx *Context) error {
-	kept, _ := ctx.saved().(*P)
+	saved := ctx.saved()
+	kept, ok := saved.(*P)
+	if !ok && saved != nil {
+		ctx.sys.say(slog.LevelWarn, "kept state dropped: a behaviour of another type has kept it", "actor", ctx.Self().String(),
+			"kept", reflect.TypeOf(saved).String(), "want", reflect.TypeFor[*P]().String())
+	}
 	s, err := b.restore(ctx, kept)
 	if err == nil && s == nil {
 		err = errNilState

@@ -167,7 +167,7 @@ func (sys *System) hold(s *slot, a *cell, why Reason, failed bool) {
 		a.ctl.Store(0)
 		if swap = cold.swap; swap != nil {
 			cold.swap = nil
-			a.beh = swap.b
+			swap.put(a, true)
 		}
 	}
 	parent := a.parent

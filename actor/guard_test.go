@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -355,6 +356,70 @@ func TestPersistentOutlastsFailedStarts(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// recordHandler passes on the messages of a Logger's warnings.
+type recordHandler struct {
+	slog.Handler
+	warned chan<- string
+}
+
+func (h recordHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level == slog.LevelWarn
+}
+
+func (h recordHandler) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	h.warned <- text
+	return nil
+}
+
+// GUARD-5: what another behaviour has kept, and this one cannot take, is not dropped in silence.
+func TestPersistentAcrossTypes(t *testing.T) {
+	warned := make(chan string, 10)
+	eachProcs(t, func(t *testing.T, sys *actor.System) {
+		guardian(t, sys, func(g *guarding) error {
+			old := actor.Persistent(func(_ *actor.Context, kept *int64) (*int64, error) {
+				if kept != nil {
+					return kept, nil
+				}
+				return new(int64), nil
+			}, touchy, func(s *int64) (*int64, error) { return s, nil })
+			next := actor.Persistent(func(_ *actor.Context, kept *string) (*int64, error) {
+				if kept != nil {
+					t.Errorf("restored from %q", *kept)
+				}
+				return new(int64), nil
+			}, touchy, func(*int64) (*string, error) { return new(string), nil })
+			ref, _, err := actor.SpawnGuarded(g.ctx, old)
+			wantErr(t, "spawn", err, nil)
+			g.next(actor.ChildStarted)
+			for _, c := range []struct {
+				b      actor.Behaviour[*num]
+				drops  bool
+				starts int64
+			}{{old, false, 5}, {next, true, 0}, {old, true, 0}, {old, false, 5}} {
+				tell(t, ref, 5, -2)
+				g.next(actor.ChildEnded)
+				wantErr(t, "swap", actor.Swap(g.ctx, ref, c.b), nil)
+				g.restart(ref.AnyRef)
+				g.next(actor.ChildStarted)
+				if sum := sumOf(t, ref, 0); sum != c.starts {
+					t.Errorf("it starts with %d, want %d", sum, c.starts)
+				}
+				if c.drops {
+					if text := await(t, warned); !containsAll(text, "dropped", "*int64", "*string", ref.String()) {
+						t.Errorf("warned of %q", text)
+					}
+				}
+			}
+			if len(warned) > 0 {
+				t.Errorf("warned of %q", <-warned)
+			}
+			return nil
+		})
+	}, actor.SystemOptions{Logger: slog.New(recordHandler{slog.DiscardHandler, warned})})
 }
 
 // GUARD-6: a start function that fails or panics is an end like any other, told once; what is stashed or passed over comes first in the

@@ -61,6 +61,7 @@ type Names struct {
 	aliases *xsync.MapOf[string, string] // the names that they stand for
 	targets map[string]int               // how many aliases stand for a name; changed under all shares, read under any
 	closed  bool                         // as targets
+	changes atomic.Uint64                // of aliases; counted under all shares, so before a name can go that an alias stood for
 	seed    maphash.Seed
 	watches atomic.Uint64 // how many there were
 	shares  [64]nameShare
@@ -152,12 +153,19 @@ func LookupRef[M proto.Message](sys *System, name string) (Ref[M], error) {
 	return Ref[M]{AnyRef{sys.node, h.id}}, nil
 }
 
-// byAlias returns who has the name that alias stands for, a zero holder for nobody.
-func (n *Names) byAlias(alias string) (h holder) {
-	if name, ok := n.aliases.Load(alias); ok {
-		h, _ = n.table.Load(name)
+// byAlias returns who has the name that alias stands for, a zero holder for nobody. It looks again where aliases have changed meanwhile:
+// who moves an alias to another actor's name, and then gives the first name up, leaves no moment in which the alias is nobody's.
+func (n *Names) byAlias(alias string) holder {
+	for {
+		changes := n.changes.Load()
+		name, ok := n.aliases.Load(alias)
+		if !ok {
+			return holder{}
+		}
+		if h, _ := n.table.Load(name); h.id != 0 || n.changes.Load() == changes {
+			return h
+		}
 	}
-	return h
 }
 
 // real is the name that an alias stands for, or else name itself.
@@ -392,6 +400,7 @@ func (n *Names) Alias(alias, name string) error {
 	}
 	n.targets[name]++
 	n.aliases.Store(alias, name)
+	n.changes.Add(1)
 	if old == alias {
 		n.table.Store(alias, holder{})
 	} else {
@@ -415,6 +424,7 @@ func (n *Names) Unalias(alias string) error {
 	}
 	n.table.Delete(alias)
 	n.aliases.Delete(alias)
+	n.changes.Add(1)
 	n.untarget(name)
 	n.move(alias, name, alias)
 	return nil

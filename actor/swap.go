@@ -41,10 +41,14 @@ func (e *VetoError) Unwrap() error {
 // SwapOptions say how a swap is done. The zero value keeps the state, which the new behaviour must be able to take.
 type SwapOptions struct {
 	// Migrate turns the old behaviour's state into the new one's: see Migrate. It runs in the actor, between two messages, and must
-	// leave the old state as it is if it fails. Nil keeps the state.
+	// leave the old state as it is if it fails. Nil keeps the state. It is not asked where there is no state: before the first message, and
+	// between two incarnations, when what the old behaviour has kept (see Persistent) goes to the new one, if it is of its type.
 	Migrate func(old any) (any, error)
 	// Name and Version tell the actor what it is offered. They mean nothing to the runtime.
 	Name, Version string
+	// Taken, if not nil, is set to the number of the first incarnation that has the new behaviour, as a ChildEvent counts them, before that
+	// runs: it tells whether a failure is the old behaviour's. Swap alone may return too late for that.
+	Taken *atomic.Uint32
 }
 
 // SwapOffer is what an actor may look at before it takes a new behaviour.
@@ -109,6 +113,19 @@ type swapRequest struct {
 	err     error // of what is done
 }
 
+// put gives the actor the new behaviour; the caller holds the cell's lock. In limbo it is the next incarnation that gets it.
+func (req *swapRequest) put(a *cell, limbo bool) {
+	a.beh = req.b
+	if req.o.Taken == nil {
+		return
+	}
+	first := a.cold.Load().restarts + 1
+	if limbo {
+		first++
+	}
+	req.o.Taken.Store(first)
+}
+
 // errUnheeded is why a swap is not carried out that was given up while OnSwap, or the new behaviour's start, waited.
 var errUnheeded = errors.New("actor: nobody waits for the swap any more")
 
@@ -166,7 +183,7 @@ func (sys *System) offer(a *cell, r AnyRef, req *swapRequest) error {
 		return fmt.Errorf("actor: swap %v: %w", r, err)
 	}
 	if cold.limbo != nil && !cold.limbo.failed() {
-		a.beh = req.b
+		req.put(a, true)
 		mu.Unlock()
 		req.end(nil)
 		return nil
@@ -230,7 +247,7 @@ func (c *carrier) swapHandler(ctx *Context) {
 	if err == nil {
 		ctx.state = state
 		ctx.changed = true
-		sys.setBehaviour(a, req.b)
+		sys.setBehaviour(a, req)
 	}
 	req.end(err)
 }
@@ -283,10 +300,10 @@ func (ctx *Context) take(req *swapRequest, state *any) error {
 	return nil
 }
 
-func (sys *System) setBehaviour(a *cell, b behaviour) {
+func (sys *System) setBehaviour(a *cell, req *swapRequest) {
 	mu := sys.locks.of(a.idx)
 	mu.Lock()
-	a.beh = b
+	req.put(a, false)
 	mu.Unlock()
 }
 
@@ -333,7 +350,7 @@ func (c *carrier) swapRoutine(ctx *Context, err error) bool {
 		if err != nil {
 			state = old
 		} else {
-			sys.setBehaviour(a, req.b)
+			sys.setBehaviour(a, req)
 		}
 	}
 	c.release(ctx)
@@ -414,7 +431,7 @@ func RegisterBehaviour[M proto.Message](sys *System, name, version string, b Beh
 		return errors.New("actor: a registered behaviour needs a name and a version")
 	}
 	key := [2]string{name, version}
-	if _, taken := sys.behaviours.LoadOrStore(key, registered{b.b, SwapOptions{migrate, name, version}}); taken {
+	if _, taken := sys.behaviours.LoadOrStore(key, registered{b.b, SwapOptions{Migrate: migrate, Name: name, Version: version}}); taken {
 		return fmt.Errorf("actor: register behaviour %q %q: %w", name, version, ErrNameTaken)
 	}
 	return nil

@@ -317,15 +317,25 @@ func TestSwapByName(t *testing.T) {
 func TestSwapAndRestart(t *testing.T) {
 	eachProcs(t, func(t *testing.T, sys *actor.System) {
 		guardian(t, sys, func(g *guarding) error {
+			var taken atomic.Uint32
+			wantTaken := func(want uint32) {
+				t.Helper()
+				if first := taken.Swap(0); first != want {
+					t.Errorf("incarnation %d is the first with the new behaviour, want %d", first, want)
+				}
+			}
+			o := actor.SwapOptions{Taken: &taken}
 			ref := g.spawn(actor.Stateful(counting(1, nil)))
 			tell(t, ref, 5, -2)
 			g.next(actor.ChildEnded)
-			wantErr(t, "in limbo", actor.Swap(g.ctx, ref, actor.Stateful(counting(10, nil))), nil)
+			wantErr(t, "in limbo", actor.Swap(g.ctx, ref, actor.Stateful(counting(10, nil)), o), nil)
+			wantTaken(2)
 			g.restart(ref.AnyRef)
 			if sum := sumOf(t, ref, 1); sum != 10 {
 				t.Errorf("sum %d, want 10", sum)
 			}
-			wantErr(t, "alive", actor.Swap(g.ctx, ref, actor.Stateful(counting(100, nil))), nil)
+			wantErr(t, "alive", actor.Swap(g.ctx, ref, actor.Stateful(counting(100, nil)), o), nil)
+			wantTaken(2)
 			if sum := sumOf(t, ref, 1); sum != 200 {
 				t.Errorf("sum %d, want 200", sum)
 			}
@@ -335,6 +345,30 @@ func TestSwapAndRestart(t *testing.T) {
 			if sum := sumOf(t, ref, 1); sum != 100 {
 				t.Errorf("sum %d, want 100", sum)
 			}
+			wantErr(t, "refused", actor.Swap(g.ctx, ref, actor.Stateful(func(*actor.Context, *string, *num) error { return nil }), o), actor.ErrWrongType)
+			wantTaken(0)
+			swap := make(chan error, 1)
+			wantErr(t, "to one that waits", actor.Swap(g.ctx, ref, actor.Handler(func(*actor.Context, *num) error {
+				go func() {
+					err := actor.ErrSwapPending
+					for errors.Is(err, actor.ErrSwapPending) { // while it meets those below
+						err = actor.Swap(patient(t), ref, actor.Handler(func(*actor.Context, *num) error { return nil }), o)
+					}
+					swap <- err
+				}()
+				for err := error(nil); !errors.Is(err, actor.ErrSwapPending); { // until that one is offered
+					short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+					err = actor.Swap(short, ref, actor.Handler(func(*actor.Context, *num) error { return nil }))
+					cancel()
+				}
+				return errors.New("it fails with the old one")
+			})), nil)
+			tell(t, ref, 1)
+			if e := g.next(actor.ChildEnded); e.Incarnation != 3 {
+				t.Errorf("incarnation %d has ended, want 3", e.Incarnation)
+			}
+			wantErr(t, "postponed to the end", await(t, swap), nil)
+			wantTaken(4)
 			return nil
 		})
 	})

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -14,7 +15,8 @@ import (
 
 // RollOutOptions say how a new behaviour is brought to the children of a supervisor.
 type RollOutOptions struct {
-	// IDs are the children to swap. Nil means all that Actor has made.
+	// IDs are the children to swap. Nil means all that Actor has made, which must all take the same messages; of a Dynamic supervisor those
+	// that take what the template takes, whatever else was spawned.
 	IDs []string
 	// Canary is how many are swapped first. 0 means 1.
 	Canary int
@@ -26,11 +28,13 @@ type RollOutOptions struct {
 	Check func(ctx context.Context, swapped []actor.AnyRef) error
 	// Progress, if not nil, is told after each step.
 	Progress func(done, total int)
-	// Swap says how each swap is done.
+	// Swap says how each swap is done. Its Taken is not used.
 	Swap actor.SwapOptions
 	// SwapTimeout bounds one swap, postponed by a message as it may be. 0 means 10 s.
 	SwapTimeout time.Duration
-	// Back turns the new state into the old one's again where it is rolled back. Nil keeps it, if the old behaviour takes it.
+	// Back turns the new state into the old one's again where it is rolled back. Nil keeps it, if the old behaviour takes it. A child that
+	// has crashed has no state to turn: it starts afresh with the old behaviour, or with what actor.Persistent has kept, if that is of the
+	// same type in both. So a new behaviour had better keep its state as the old one did.
 	Back func(any) (any, error)
 }
 
@@ -74,11 +78,13 @@ func (e *RollOutError) Unwrap() []error {
 	return []error{e.Err, e.Back}
 }
 
-// watch is a roll-out's eye on the children that it swaps. The supervisor tells it of their failures.
+// watch is a roll-out's eye on the children that have the new behaviour. The supervisor tells it of their failures.
 type watch struct {
 	failed  actor.Event
+	adopted map[*guarded]*guarded // what the Spec starts meanwhile, and what it had; for the supervisor's turn
 	mu      sync.Mutex
 	targets map[actor.AnyRef]*target
+	born    []*target // started by what was adopted
 	err     error
 }
 
@@ -86,7 +92,15 @@ type watch struct {
 type target struct {
 	ref     actor.AnyRef
 	swaps   swaps
-	crashed bool // the supervisor has given it back what it had
+	taken   atomic.Uint32 // the first incarnation with the new behaviour, 0 while there is none
+	crashed bool          // the supervisor has given it back what it had
+}
+
+// failedWith reports whether the child, which has just failed, had the new behaviour.
+func (t *target) failedWith(ctx *actor.Context) bool {
+	taken := t.taken.Load()
+	held, err := ctx.ChildHeld(t.ref)
+	return taken != 0 && (err != nil || held == nil || held.Incarnation >= taken)
 }
 
 func (w *watch) add(t *target) {
@@ -95,14 +109,68 @@ func (w *watch) add(t *target) {
 	w.mu.Unlock()
 }
 
-// fail tells a roll-out that a child has failed. One that is held takes at once what it had before, so that it does not fail again.
+// adopt makes what the Spec starts instead of old until the roll-out is over: next, and each child is noted that it starts.
+func (w *watch) adopt(old, next *guarded) *guarded {
+	g := *next
+	g.spawn = func(ctx *actor.Context, resumable bool) (actor.AnyRef, bool, error) {
+		ref, started, err := next.spawn(ctx, resumable)
+		if err == nil {
+			w.bear(ref, old)
+		}
+		return ref, started, err
+	}
+	w.adopted[&g] = old
+	return &g
+}
+
+// bear notes a child that has had the new behaviour from its start: what it would have been started with is what it goes back to.
+func (w *watch) bear(ref actor.AnyRef, old *guarded) {
+	to, err := old.swap(ref)
+	if err != nil {
+		to.do = func(context.Context, actor.SwapOptions) error { return err }
+	}
+	t := &target{ref: ref, swaps: swaps{undo: to.do}}
+	t.taken.Store(1)
+	w.add(t)
+	w.mu.Lock()
+	w.born = append(w.born, t)
+	w.mu.Unlock()
+}
+
+// settle ends what adopt has begun: what was adopted makes room for what to returns, given what there was before.
+func (w *watch) settle(s *super, to func(old *guarded) *guarded) {
+	s.eachChild(func(c *Child) {
+		g, _ := c.Start.(*guarded)
+		if old := w.adopted[g]; old != nil {
+			c.Start = to(old)
+		}
+	})
+}
+
+// eachChild visits what the supervisor starts: the children of its Spec, those that it has, and those that it remembers.
+func (s *super) eachChild(do func(*Child)) {
+	for i := range s.spec.Children {
+		do(&s.spec.Children[i])
+	}
+	for _, k := range s.kids {
+		do(&k.Child)
+	}
+	if s.spec.Strategy == Dynamic {
+		for _, k := range s.refs {
+			do(&k.Child)
+		}
+	}
+}
+
+// fail tells a roll-out that a child has failed. It is no matter if that has its old behaviour still, a swap being on the way. One that is
+// held takes at once what it had before, so that it does not fail again.
 func (w *watch) fail(ctx *actor.Context, ref actor.AnyRef, why actor.Reason, held bool) {
 	if w == nil || why.Normal() {
 		return
 	}
 	w.mu.Lock()
 	t := w.targets[ref]
-	if t == nil {
+	if t == nil || !t.failedWith(ctx) {
 		w.mu.Unlock()
 		return
 	}
@@ -115,6 +183,12 @@ func (w *watch) fail(ctx *actor.Context, ref actor.AnyRef, why actor.Reason, hel
 		_ = t.swaps.undo(ctx, actor.SwapOptions{}) // else it is undone with the others
 	}
 	w.failed.Set()
+}
+
+func (w *watch) has(ref actor.AnyRef) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.targets[ref] != nil
 }
 
 func (w *watch) failure() error {
@@ -142,13 +216,13 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 	if o, err = o.withDefaults(); err != nil {
 		return err
 	}
-	r := &rollOut{o: o, w: &watch{targets: map[actor.AnyRef]*target{}}, next: g, sup: sup}
+	r := &rollOut{o: o, w: &watch{targets: map[actor.AnyRef]*target{}, adopted: map[*guarded]*guarded{}}, next: g, sup: sup}
 	refs, err := ask(ctx, sup, r.begin)
+	aside := context.WithoutCancel(ctx)
+	defer func() { _ = sup.ref.Send(aside, &rollOutEnd{watch: r.w, next: g}) }() // also where ctx has ended in the midst of begin
 	if err != nil {
 		return err
 	}
-	aside := context.WithoutCancel(ctx)
-	defer func() { _ = sup.ref.Send(aside, &rollOutEnd{watch: r.w}) }()
 	over := false
 	defer func() {
 		if over {
@@ -167,6 +241,7 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 	if err = r.forward(ctx, refs); err != nil {
 		return err
 	}
+	r.adopting = true
 	if refs, err = ask(ctx, sup, r.adopt); err == nil {
 		err = r.forward(ctx, refs)
 	}
@@ -174,44 +249,72 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 	return err
 }
 
+// over ends a roll-out in the supervisor's turn: what was adopted stays, as plain as it was given.
+func (m *rollOutEnd) over(s *super) {
+	if s.rollout == m.watch {
+		s.rollout = nil
+	}
+	m.watch.settle(s, func(*guarded) *guarded { return m.next })
+}
+
 // begin makes the roll-out the supervisor's, and lists the children to swap.
 func (r *rollOut) begin(s *super) ([]actor.AnyRef, error) {
 	if s.rollout != nil {
 		return nil, ErrRollingOut
 	}
-	refs, err := s.targets(r.o.IDs)
-	if err == nil {
-		s.rollout = r.w
+	if err := r.check(s); err != nil {
+		return nil, err
 	}
-	return refs, err
+	s.rollout = r.w
+	return r.targets(s), nil
 }
 
-// targets lists the children to swap.
-func (s *super) targets(ids []string) ([]actor.AnyRef, error) {
+// check finds what the roll-out cannot be brought to.
+func (r *rollOut) check(s *super) error {
 	if s.spec.Strategy == Dynamic {
-		if g := s.template(nil).Start.(*guarded); ids != nil || g.swap == nil {
-			return nil, fmt.Errorf("supervisor: roll-out: the template is none that Actor has made, or there are IDs: %w", ErrDynamic)
+		switch c := s.template(nil); {
+		case r.o.IDs != nil || !c.swappable():
+			return fmt.Errorf("supervisor: roll-out: the template is none that Actor has made, or there are IDs: %w", ErrDynamic)
+		case !c.takes(r.next):
+			return fmt.Errorf("supervisor: roll-out: the template: %w", actor.ErrWrongType)
 		}
-		refs := s.ctx.Children()
-		slices.Reverse(refs)
-		return refs, nil
+		return nil
 	}
-	for _, id := range ids {
-		if s.find(id) == nil {
-			return nil, fmt.Errorf("supervisor: roll-out: %w: %q", ErrNoChild, id)
+	for _, id := range r.o.IDs {
+		switch k := s.find(id); {
+		case k == nil:
+			return fmt.Errorf("supervisor: roll-out: %w: %q", ErrNoChild, id)
+		case !k.swappable() || k.ref.IsZero():
+			return fmt.Errorf("supervisor: roll-out: child %q does not run, or is none that Actor has made", id)
 		}
+	}
+	for _, k := range s.kids {
+		if r.concerns(&k.Child) && !k.takes(r.next) {
+			return fmt.Errorf("supervisor: roll-out: child %q: %w", k.ID, actor.ErrWrongType)
+		}
+	}
+	return nil
+}
+
+// targets lists the children to swap, in the order of their start.
+func (r *rollOut) targets(s *super) []actor.AnyRef {
+	if s.spec.Strategy == Dynamic { // among them may be others, each spawned with a Starter of its own
+		refs := slices.DeleteFunc(s.ctx.Children(), func(ref actor.AnyRef) bool { return !r.next.fits(ref) })
+		slices.Reverse(refs)
+		return refs
 	}
 	var refs []actor.AnyRef
 	for _, k := range s.kids {
-		switch {
-		case ids != nil && !slices.Contains(ids, k.ID):
-		case k.swappable() && !k.ref.IsZero():
+		if r.concerns(&k.Child) && k.takes(r.next) && !k.ref.IsZero() {
 			refs = append(refs, k.ref)
-		case ids != nil:
-			return nil, fmt.Errorf("supervisor: roll-out: child %q does not run, or is none that Actor has made", k.ID)
 		}
 	}
-	return refs, nil
+	return refs
+}
+
+// concerns reports whether the roll-out is for what the Spec starts as c.
+func (r *rollOut) concerns(c *Child) bool {
+	return c.swappable() && (r.o.IDs == nil || slices.Contains(r.o.IDs, c.ID))
 }
 
 func (c *Child) swappable() bool {
@@ -219,31 +322,17 @@ func (c *Child) swappable() bool {
 	return ok && g.swap != nil
 }
 
+// takes reports whether a child, one that is swappable, takes the same messages as next does.
+func (c *Child) takes(next *guarded) bool { return c.Start.(*guarded).takes == next.takes }
+
 // adopt has the spec start what was rolled out, and lists the children that were started in the meantime.
 func (r *rollOut) adopt(s *super) ([]actor.AnyRef, error) {
-	set := func(c *Child) {
-		if (r.o.IDs == nil || slices.Contains(r.o.IDs, c.ID)) && c.swappable() {
-			old := c.Start
-			r.unadopt = append(r.unadopt, func() { c.Start = old })
-			c.Start = r.next
+	s.eachChild(func(c *Child) {
+		if r.concerns(c) && c.takes(r.next) {
+			c.Start = r.w.adopt(c.Start.(*guarded), r.next)
 		}
-	}
-	for i := range s.spec.Children {
-		set(&s.spec.Children[i])
-	}
-	for _, k := range s.kids {
-		set(&k.Child)
-	}
-	for _, k := range s.refs {
-		if s.spec.Strategy == Dynamic {
-			set(&k.Child)
-		}
-	}
-	refs, err := s.targets(nil)
-	return slices.DeleteFunc(refs, func(ref actor.AnyRef) bool {
-		k := s.refs[ref]
-		return r.w.targets[ref] != nil || r.o.IDs != nil && (k == nil || !slices.Contains(r.o.IDs, k.ID))
-	}), err
+	})
+	return slices.DeleteFunc(r.targets(s), r.w.has), nil
 }
 
 type rollOut struct {
@@ -254,7 +343,8 @@ type rollOut struct {
 	swapped []*target
 	done    int
 	total   int
-	unadopt []func() // in the supervisor's turn
+
+	adopting bool // it was asked of the supervisor; it may have been done, or not yet, where ctx has ended meanwhile
 }
 
 func (r *rollOut) forward(ctx context.Context, refs []actor.AnyRef) error {
@@ -293,7 +383,9 @@ func (r *rollOut) swap(ctx context.Context, ref actor.AnyRef) error {
 	}
 	t := &target{ref: ref, swaps: to}
 	r.w.add(t)
-	if err := r.within(ctx, to.do, r.o.Swap); err != nil {
+	o := r.o.Swap
+	o.Taken = &t.taken
+	if err := r.within(ctx, to.do, o); err != nil {
 		return err
 	}
 	r.swapped = append(r.swapped, t)
@@ -330,21 +422,22 @@ func (r *rollOut) settle(ctx context.Context) error {
 	return r.o.Check(ctx, refs)
 }
 
-// back gives the children that were swapped what they had, the last one first.
+// back gives the children that have the new behaviour what they had, or would have been started with, the last one first.
 func (r *rollOut) back(ctx context.Context) error {
 	var errs []error
-	if r.unadopt != nil {
-		_, err := ask(ctx, r.sup, func(*super) (struct{}, error) {
-			for _, undo := range r.unadopt {
-				undo()
-			}
+	if r.adopting {
+		_, err := ask(ctx, r.sup, func(s *super) (struct{}, error) {
+			r.w.settle(s, func(old *guarded) *guarded { return old })
 			return struct{}{}, nil
 		})
 		errs = append(errs, err)
 	}
+	r.w.mu.Lock()
+	all := slices.Concat(r.swapped, r.w.born)
+	r.w.mu.Unlock()
 	o := r.o.Swap
-	o.Migrate = r.o.Back
-	for _, t := range slices.Backward(r.swapped) {
+	o.Migrate, o.Taken = r.o.Back, nil
+	for _, t := range slices.Backward(all) {
 		err := actor.ErrWrongType
 		if r.w.hasCrashed(t) { // it has its old behaviour, or the new one with a fresh state
 			err = r.within(ctx, t.swaps.undo, actor.SwapOptions{})

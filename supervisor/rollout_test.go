@@ -138,6 +138,67 @@ func TestRollOut(t *testing.T) {
 	}
 }
 
+// ROLL-1: in a Dynamic supervisor children with Starters of their own, which take other messages, are left as they are, as are those that
+// are added meanwhile to another supervisor.
+func TestRollOutLeavesOthersAlone(t *testing.T) {
+	waits := supervisor.Func(func(ctx context.Context) error { <-ctx.Done(); return nil })
+	other := supervisor.Actor(actor.Handler(func(ctx *actor.Context, _ *num) error { return ctx.Reply(wrapperspb.Int64(7)) }))
+	wantOther := func(t *testing.T, ref actor.AnyRef) {
+		t.Helper()
+		if n, err := actor.Call[*num](t.Context(), actor.Ref[*num]{AnyRef: ref}, wrapperspb.Int64(1)); err != nil || n.Value != 7 {
+			t.Errorf("the other one: %v, %v", n, err)
+		}
+	}
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.Dynamic, 2, supervisor.Spec{})
+		spawn := func(from supervisor.Starter) actor.AnyRef {
+			ref, err := sup.Spawn(t.Context(), from)
+			if err != nil {
+				t.Error(err)
+			}
+			return ref
+		}
+		spawn(waits)
+		spawn(supervisor.Tree(supervisor.Spec{}))
+		different := spawn(other)
+		refs = append(refs, spawn(supervisor.Actor(version(7))))
+		if err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), supervisor.RollOutOptions{}); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int64{2, 2, 2}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+		wantOther(t, different)
+	})
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.OneForOne, 2, supervisor.Spec{})
+		o := supervisor.RollOutOptions{Settle: -1, Progress: func(done, _ int) {
+			if done > 1 {
+				return
+			}
+			for id, from := range map[string]supervisor.Starter{"waits": waits, "other": other} {
+				if _, err := sup.Add(t.Context(), supervisor.Child{ID: id, Start: from}); err != nil {
+					t.Error(err)
+				}
+			}
+		}}
+		if err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), o); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int64{2, 2}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+		if err := sup.Terminate(t.Context(), "other"); err != nil {
+			t.Error(err)
+		}
+		ref, err := sup.Restart(t.Context(), "other")
+		if err != nil {
+			t.Error(err)
+		}
+		wantOther(t, ref)
+	})
+}
+
 // ROLL-2: a check that says no, panics or ends its goroutine, a swap that fails, a caller who gives up: all go back to what each of them
 // had, and the spec keeps the old one.
 func TestRollOutIsRolledBack(t *testing.T) {
@@ -273,6 +334,127 @@ func TestRollOutGoesBackToWhatWas(t *testing.T) {
 	})
 }
 
+// ROLL-2: children that were started while the Spec started the new behaviour go back as well: those spawned, and those terminated and
+// started again. One that was not running is started with the old one, and one that was added with a behaviour of its own keeps that.
+func TestRollOutGoesBackWithWhatWasStartedMeanwhile(t *testing.T) {
+	// onceAdopted is a check that says no when the Spec has adopted the new behaviour: there is a step more than there were children.
+	onceAdopted := func(add, meddle func(ctx context.Context)) supervisor.RollOutOptions {
+		n := 0
+		return supervisor.RollOutOptions{Canary: 1, Step: 1, Settle: -1, Back: func(state any) (any, error) {
+			state.(*release).n += 100
+			return state, nil
+		}, Check: func(ctx context.Context, _ []actor.AnyRef) error {
+			switch n++; n {
+			case 1:
+				add(ctx)
+			case 4:
+				meddle(ctx)
+				return errBroken
+			}
+			return nil
+		}}
+	}
+	wantBack := func(t *testing.T, err error) {
+		t.Helper()
+		var back *supervisor.RollOutError
+		if !errors.As(err, &back) || !errors.Is(back.Err, errBroken) || back.Back != nil {
+			t.Errorf("roll-out: %v", err)
+		}
+	}
+	again := func(t *testing.T, sup supervisor.Supervisor, id string) actor.AnyRef {
+		t.Helper()
+		ref, err := sup.Restart(t.Context(), id)
+		if err != nil {
+			t.Errorf("start %q again: %v", id, err)
+		}
+		return ref
+	}
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, _ := fleet(t, sys, supervisor.OneForOne, 3, supervisor.Spec{})
+		must := func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		add := func(id string, v int64) func(context.Context) {
+			return func(ctx context.Context) {
+				_, err := sup.Add(ctx, supervisor.Child{ID: id, Start: supervisor.Actor(version(v))})
+				must(err)
+			}
+		}
+		wantBack(t, supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), onceAdopted(add("4", 4), func(ctx context.Context) {
+			add("5", 5)(ctx)
+			must(sup.Terminate(ctx, "0"))
+			if got := told(t, again(t, sup, "0")); got != 2*million+1 {
+				t.Errorf("started again by the Spec that has adopted the new behaviour: %d", got)
+			}
+			must(sup.Terminate(ctx, "1"))
+			must(sup.Terminate(ctx, "2"))
+			again(t, sup, "2")
+		})))
+		again(t, sup, "1")
+		var got []int64
+		for _, id := range []string{"0", "1", "2", "4", "5"} {
+			got = append(got, told(t, lookup(t, sup, id)))
+		}
+		if diff := cmp.Diff([]int64{million + 102, million + 1, million + 1, 4*million + 101, 5*million + 1}, got); diff != "" {
+			t.Errorf("the children (-want +got):\n%s", diff)
+		}
+	})
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		sup, refs := fleet(t, sys, supervisor.Dynamic, 3, supervisor.Spec{})
+		spawn := func(ctx context.Context) {
+			ref, err := sup.Spawn(ctx, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			refs = append(refs, ref)
+		}
+		wantBack(t, supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), onceAdopted(spawn, spawn)))
+		spawn(t.Context())
+		if diff := cmp.Diff([]int64{1, 1, 1, 1, 1, 1}, versions(t, refs)); diff != "" {
+			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+	})
+	// A child that was started meanwhile and fails is one that fails with the new behaviour.
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		tr := &trace{}
+		sup, refs := fleet(t, sys, supervisor.Dynamic, 3, supervisor.Spec{Observe: tr.observe})
+		spawn := func(ctx context.Context) { _, _ = sup.Spawn(ctx, nil) }
+		o := onceAdopted(spawn, spawn)
+		check := o.Check
+		o.Settle, o.Check = time.Minute, func(ctx context.Context, swapped []actor.AnyRef) error {
+			if len(swapped) < 4 {
+				return check(ctx, swapped)
+			}
+			t.Error("the last step has settled")
+			return nil
+		}
+		o.Progress = func(done, _ int) {
+			if done == 3 {
+				go func() { // in the last step, which follows at once
+					pass(time.Second)
+					ref, err := sup.Spawn(t.Context(), nil)
+					if err != nil {
+						t.Error(err)
+					}
+					refs = append(refs, ref)
+					end(t.Context(), ref, "panic 2")
+					end(t.Context(), ref, "panic 2")
+				}()
+			}
+		}
+		err := supervisor.RollOut(t.Context(), sup, supervisor.Actor(version(2)), o)
+		var crash *actor.ExitError
+		if !errors.As(err, &crash) || crash.Ref != refs[3] {
+			t.Errorf("roll-out: %v", err)
+		}
+		if diff := cmp.Diff([]int64{1, 1, 1, 1}, versions(t, refs)); diff != "" || tr.count(supervisor.Restarting) != 1 {
+			t.Errorf("%d restarts, versions (-want +got):\n%s", tr.count(supervisor.Restarting), diff)
+		}
+	})
+}
+
 // ROLL-3: when a child crashes with the new behaviour, it is put back before it is started again: under a load that makes the new one
 // crash at every message, that is one crash, and no other is swapped.
 func TestCanaryCrashesUnderLoad(t *testing.T) {
@@ -307,6 +489,73 @@ func TestCanaryCrashesUnderLoad(t *testing.T) {
 				t.Errorf("%v: versions (-want +got):\n%s", strategy, diff)
 			}
 		})
+	}
+}
+
+// ROLL-3: a failure of the old behaviour is none of the new one's: neither by the message that postpones a swap, nor where the swap comes
+// before the supervisor has heard of it. That the new one fails right after counts.
+func TestRollOutOutlivesTheOldOnesFailure(t *testing.T) {
+	fickle := func(v int64) supervisor.Starter {
+		return supervisor.Actor(actor.Stateful(func(ctx *actor.Context, _ *release, m *text) error {
+			if ctx.IsCall() {
+				return ctx.Reply(wrapperspb.Int64(million * v))
+			}
+			switch m.Value {
+			case "broken 1 after a while":
+				if v == 1 {
+					return errors.Join(ctx.Sleep(2*time.Second), errBroken)
+				}
+			case fmt.Sprintf("broken %d", v):
+				return errBroken
+			}
+			return nil
+		}))
+	}
+	said := func(d supervisor.Decision) func(supervisor.Failure) supervisor.Decision {
+		return func(supervisor.Failure) supervisor.Decision { return d }
+	}
+	for name, decide := range map[string]func(supervisor.Failure) supervisor.Decision{
+		"no Decide": nil, "again": said(supervisor.Again), "resume": said(supervisor.Resume),
+	} {
+		for _, then := range []string{"fine", "broken 2"} {
+			t.Run(name+", then "+then, func(t *testing.T) {
+				bubble(t, func(t *testing.T, sys *actor.System) {
+					sup := start(t, sys, supervisor.Spec{Intensity: 10, Children: []supervisor.Child{
+						{ID: "a", Start: fickle(1), Decide: decide}, {ID: "b", Start: fickle(1), Decide: decide}}})
+					refs := []actor.AnyRef{lookup(t, sup, "a"), lookup(t, sup, "b")}
+					end(t.Context(), refs[0], "broken 1 after a while")
+					end(t.Context(), refs[0], then)
+					pass(time.Second)
+					o := supervisor.RollOutOptions{Settle: time.Second, Progress: func(done, _ int) {
+						if done > 1 {
+							return
+						}
+						go func() { // keeps the supervisor busy while b fails and is swapped
+							slow := actor.StatefulFrom(func(ctx *actor.Context) (*num, error) { return &num{}, ctx.Sleep(10 * time.Second) },
+								func(*actor.Context, *num, *num) error { return nil })
+							if _, err := sup.Add(t.Context(), supervisor.Child{ID: "slow", Start: supervisor.Actor(slow)}); err != nil {
+								t.Error(err)
+							}
+						}()
+						pass(time.Millisecond)
+						end(t.Context(), refs[1], "broken 1")
+						pass(time.Millisecond)
+					}, IDs: []string{"a", "b"}, SwapTimeout: time.Minute}
+					err := supervisor.RollOut(t.Context(), sup, fickle(2), o)
+					pass(time.Minute)
+					if then == "fine" {
+						if diff := cmp.Diff([]int64{2, 2}, versions(t, refs)); err != nil || diff != "" {
+							t.Errorf("%v; versions (-want +got):\n%s", err, diff)
+						}
+						return
+					}
+					var crash *actor.ExitError
+					if diff := cmp.Diff([]int64{1, 1}, versions(t, refs)); !errors.As(err, &crash) || crash.Ref != refs[0] || diff != "" {
+						t.Errorf("%v; versions (-want +got):\n%s", err, diff)
+					}
+				})
+			})
+		}
 	}
 }
 
@@ -356,6 +605,22 @@ func TestBadRollOuts(t *testing.T) {
 		}
 		if diff := cmp.Diff([]int64{2, 3, 2}, versions(t, refs)); diff != "" {
 			t.Errorf("versions (-want +got):\n%s", diff)
+		}
+		if err := sup.Terminate(t.Context(), "0"); err != nil {
+			t.Error(err)
+		}
+		if err := supervisor.RollOut(t.Context(), sup, other, supervisor.RollOutOptions{Settle: -1}); !errors.Is(err, actor.ErrWrongType) {
+			t.Errorf("type, while one does not run: %v", err)
+		}
+		if ref, err := sup.Restart(t.Context(), "0"); err != nil || told(t, ref) != 2*million+1 {
+			t.Errorf("started again: %v", err)
+		}
+		dynamic, _ := fleet(t, sys, supervisor.Dynamic, 0, supervisor.Spec{})
+		if err := supervisor.RollOut(t.Context(), dynamic, other, supervisor.RollOutOptions{Settle: -1}); !errors.Is(err, actor.ErrWrongType) {
+			t.Errorf("another type than the template's: %v", err)
+		}
+		if ref, err := dynamic.Spawn(t.Context(), nil); err != nil || told(t, ref) != million+1 {
+			t.Errorf("spawned after that: %v", err)
 		}
 		if err := supervisor.RollOut(t.Context(), start(t, sys, supervisor.Spec{}), two, supervisor.RollOutOptions{}); err != nil {
 			t.Errorf("without children: %v", err)

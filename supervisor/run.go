@@ -35,6 +35,7 @@ type (
 	rollOutEnd struct {
 		emptypb.Empty
 		watch *watch
+		next  *guarded
 	}
 	request struct {
 		emptypb.Empty
@@ -163,9 +164,7 @@ func (s *super) handle(m proto.Message) error {
 	case *due:
 		return s.due(m)
 	case *rollOutEnd:
-		if s.rollout == m.watch {
-			s.rollout = nil
-		}
+		m.over(s)
 	case *request:
 		s.owes = false
 		v, err := m.do(s)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -226,7 +227,9 @@ type guarded struct {
 	kind  Kind
 	spec  *Spec // of a Tree
 	spawn func(ctx *actor.Context, resumable bool) (ref actor.AnyRef, started bool, err error)
-	swap  func(ref actor.AnyRef) (swaps, error) // of an Actor
+	swap  func(ref actor.AnyRef) (swaps, error) // of an Actor, as are the next two
+	fits  func(ref actor.AnyRef) bool           // whether the child takes the same messages
+	takes reflect.Type                          // of these
 }
 
 // swaps gives a child a behaviour, and what it had back.
@@ -275,6 +278,11 @@ func Actor[M proto.Message](b actor.Behaviour[M], o ...actor.Options) Starter {
 			mine.Resumable = mine.Resumable || resumable
 			ref, started, err := actor.SpawnGuarded(ctx, b, mine)
 			return ref.AnyRef, started, err
+		},
+		takes: reflect.TypeFor[M](),
+		fits: func(ref actor.AnyRef) bool {
+			_, ok := actor.TypedRef[M](ref)
+			return ok
 		},
 		swap: func(ref actor.AnyRef) (swaps, error) {
 			typed, ok := actor.TypedRef[M](ref)
