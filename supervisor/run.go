@@ -68,7 +68,8 @@ type super struct {
 // kid is one child.
 type kid struct {
 	Child
-	ref         actor.AnyRef // zero: it has ended for good
+	ref         actor.AnyRef // zero: it is gone, or a foreign one between its end and its next start
+	last        actor.AnyRef // of a foreign one: the ref that it had when it ended
 	incarnation uint32       // of ref: the one that was started last, 0 if that is not known
 	waiting     uint64       // the token under which it waits to be started, 0 if it does not
 	restarts    int
@@ -76,6 +77,7 @@ type kid struct {
 	since       time.Duration // when it was started
 	verdict     Decision      // on its failure, while its incarnation ends
 	decided     bool          // verdict holds
+	gone        bool          // it has ended for good, or was terminated
 	doomed      bool          // it was to be stopped and has not ended: its end is its last
 	alone       [1]*kid       // the group that it is restarted in, where that is it
 	reason      actor.Reason  // of its last end
@@ -84,6 +86,14 @@ type kid struct {
 func (k *kid) guarded() *guarded {
 	g, _ := k.Start.(*guarded)
 	return g
+}
+
+// who is the child in what is told of it: the ref that it has, or had.
+func (k *kid) who() actor.AnyRef {
+	if k.ref.IsZero() {
+		return k.last
+	}
+	return k.ref
 }
 
 // behaviour is a supervisor as an actor.
@@ -215,7 +225,7 @@ func (s *super) open(k *kid) error {
 // start starts the child, or its next incarnation, and waits until it has. With an error it does not run; what is left of it is in
 // limbo, for release or another start.
 func (s *super) start(k *kid) error {
-	k.waiting, k.decided, k.since = 0, false, s.now()
+	k.waiting, k.decided, k.gone, k.since = 0, false, false, s.now()
 	started := true
 	var err error
 	switch g := k.guarded(); {
@@ -247,8 +257,6 @@ func (s *super) startForeign(k *kid) (err error) {
 			err = fmt.Errorf("its Start panicked: %v", v)
 		}
 	}()
-	delete(s.refs, k.ref)
-	k.ref = actor.AnyRef{}
 	ref, err := k.Start.Start(s.ctx)
 	if err != nil {
 		return err
@@ -344,20 +352,29 @@ func (s *super) decide(k *kid, why actor.Reason, resumable bool) (d Decision) {
 			d = ByClass
 		}
 	}()
-	return k.Decide(Failure{k.ID, k.ref, why, k.incarnation, k.restarts, resumable})
+	return k.Decide(Failure{k.ID, k.who(), why, k.incarnation, k.restarts, resumable})
 }
 
 // ended deals with the end of an incarnation.
 func (s *super) ended(k *kid, why actor.Reason) error {
 	k.reason = why
+	if k.guarded() == nil {
+		s.part(k)
+	}
 	if k.doomed {
-		s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.ref, Reason: why})
+		s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.who(), Reason: why})
 		s.drop(k)
 		return nil
 	}
-	s.tell(Event{Kind: Ended, Child: k.ID, Ref: k.ref, Reason: why})
-	s.rollout.fail(s.ctx, k.ref, why, k.guarded() != nil)
+	s.tell(Event{Kind: Ended, Child: k.ID, Ref: k.who(), Reason: why})
+	s.rollout.fail(s.ctx, k.who(), why, k.guarded() != nil)
 	return s.follow(k)
+}
+
+// part takes the ref from a foreign child that has ended: nothing of it is left to wait for.
+func (s *super) part(k *kid) {
+	delete(s.refs, k.ref)
+	k.last, k.ref = k.ref, actor.AnyRef{}
 }
 
 // follow decides what follows a child's end, or a start that failed.
@@ -383,13 +400,13 @@ func (s *super) follow(k *kid) error {
 }
 
 func (s *super) escalate(k *kid, err error) error {
-	s.tell(Event{Kind: Escalated, Child: k.ID, Ref: k.ref, Reason: k.reason, Err: err})
+	s.tell(Event{Kind: Escalated, Child: k.ID, Ref: k.who(), Reason: k.reason, Err: err})
 	return err
 }
 
 // giveUp lets a child go that is not restarted.
 func (s *super) giveUp(k *kid) error {
-	ref := k.ref
+	ref := k.who()
 	s.drop(k)
 	s.tell(Event{Kind: GivenUp, Child: k.ID, Ref: ref, Reason: k.reason})
 	if k.Significant && s.autoShutdown() {
@@ -408,7 +425,7 @@ func (s *super) autoShutdown() bool {
 	if s.spec.Strategy == Dynamic {
 		return s.live == 0
 	}
-	return !slices.ContainsFunc(s.kids, func(k *kid) bool { return k.Significant && !k.ref.IsZero() })
+	return !slices.ContainsFunc(s.kids, func(k *kid) bool { return k.Significant && !k.gone })
 }
 
 // drop releases a child, and gives up its place if it is temporary.
@@ -421,7 +438,9 @@ func (s *super) drop(k *kid) {
 
 // release ends a child for good: who watches it is told. It must not run.
 func (s *super) release(k *kid) {
+	k.gone = true
 	if k.ref.IsZero() {
+		k.waiting, k.doomed, k.decided = 0, false, false
 		return
 	}
 	if k.guarded() != nil {
@@ -463,8 +482,8 @@ func (s *super) again(k *kid) error {
 	for _, o := range group {
 		o.waiting = token
 	}
-	delay := k.Backoff.delay(k.row, func() float64 { return spread(k.ref, k.row) })
-	s.tell(Event{Kind: Restarting, Child: k.ID, Ref: k.ref, Reason: k.reason, Delay: delay})
+	delay := k.Backoff.delay(k.row, func() float64 { return spread(k.who(), k.row) })
+	s.tell(Event{Kind: Restarting, Child: k.ID, Ref: k.who(), Reason: k.reason, Delay: delay})
 	if delay == 0 {
 		return s.startGroup(token, group)
 	}
@@ -630,8 +649,7 @@ func (s *super) awaitEnd(k *kid, limit time.Duration) bool {
 		case *downEvent:
 			k.reason = m.Reason
 			s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.ref, Reason: m.Reason})
-			delete(s.refs, k.ref)
-			k.ref = actor.AnyRef{}
+			s.part(k)
 			return true
 		case *childEvent:
 			switch {

@@ -150,11 +150,11 @@ func (sup Supervisor) TerminateRef(ctx context.Context, ref actor.AnyRef) error 
 	return err
 }
 
-// Restart starts a child again that has ended for good or was terminated: with a new ref. ErrRunning: it runs.
+// Restart starts a child again that has ended for good or was terminated: with a new ref. ErrRunning: it runs, or waits to be started.
 func (sup Supervisor) Restart(ctx context.Context, id string) (actor.AnyRef, error) {
 	var ref actor.AnyRef
 	err := sup.with(ctx, id, func(s *super, k *kid) error {
-		if !k.ref.IsZero() {
+		if !k.gone {
 			return fmt.Errorf("%w: %q", ErrRunning, id)
 		}
 		k.row = 0
@@ -167,10 +167,10 @@ func (sup Supervisor) Restart(ctx context.Context, id string) (actor.AnyRef, err
 	return ref, err
 }
 
-// Delete gives up the place of a child that does not run. ErrRunning: it does.
+// Delete gives up the place of a child that is gone. ErrRunning: it runs, or waits to be started.
 func (sup Supervisor) Delete(ctx context.Context, id string) error {
 	return sup.with(ctx, id, func(s *super, k *kid) error {
-		if !k.ref.IsZero() {
+		if !k.gone {
 			return fmt.Errorf("%w: %q", ErrRunning, id)
 		}
 		k.waiting = 0 // for the restart of a sibling
@@ -220,7 +220,7 @@ func (s Status) String() string { return nameOf(s, "running", "waiting", "gone")
 type Info struct {
 	ID       string        // "" in a Dynamic supervisor
 	Kind     Kind          // what it is
-	Ref      actor.AnyRef  // zero when it is gone
+	Ref      actor.AnyRef  // zero when it is gone, or has none until it is started again, as a foreign one
 	Status   Status        // what it does
 	Restart  Restart       // its class
 	Restarts int           // so far
@@ -256,7 +256,7 @@ func (s *super) infos() []Info {
 func (s *super) info(k *kid) Info {
 	i := Info{ID: k.ID, Kind: k.kind(), Ref: k.ref, Restart: k.Restart, Restarts: k.restarts, Last: k.reason}
 	switch {
-	case k.ref.IsZero():
+	case k.gone:
 		i.Status = Gone
 	case k.waiting != 0:
 		i.Status = Waiting
@@ -301,12 +301,13 @@ func (sup Supervisor) Count(ctx context.Context) (Counts, error) {
 	})
 }
 
-// Lookup returns the ref of the child of that ID. ErrNoChild: there is none, or it is gone.
+// Lookup returns the ref of the child of that ID. ErrNoChild: there is none, it is gone, or it is a foreign one that waits to be started
+// and has no ref until then.
 func (sup Supervisor) Lookup(ctx context.Context, id string) (actor.AnyRef, error) {
 	var ref actor.AnyRef
 	err := sup.with(ctx, id, func(_ *super, k *kid) error {
 		if k.ref.IsZero() {
-			return fmt.Errorf("%w: %q has ended", ErrNoChild, id)
+			return fmt.Errorf("%w: %q has ended and was not started again", ErrNoChild, id)
 		}
 		ref = k.ref
 		return nil
