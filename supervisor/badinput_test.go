@@ -226,6 +226,80 @@ func TestRestartThatBlocks(t *testing.T) {
 	})
 }
 
+// SUP-15: a start that cannot even be killed ends when it returns: what has failed is not started again, and its name is free. Until then
+// a dynamic supervisor counts it.
+func TestStartThatCannotBeKilled(t *testing.T) {
+	cases := map[string]struct {
+		strategy supervisor.Strategy
+		restart  bool // it is a restart that does not return, and Decide gives it up
+		start    func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error
+	}{
+		"added": {supervisor.OneForOne, false, func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error {
+			_, err := sup.Add(t.Context(), c)
+			return err
+		}},
+		"spawned": {supervisor.Dynamic, false, func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error {
+			_, err := sup.Spawn(t.Context(), c.Start)
+			return err
+		}},
+		"given up": {supervisor.OneForOne, true, func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error {
+			ref, err := sup.Add(t.Context(), c)
+			if err == nil {
+				end(t.Context(), ref, "error")
+				pass(10 * time.Second)
+			}
+			return err
+		}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, sys *actor.System) {
+				stuck, starts := make(chan struct{}), 0
+				bad := supervisor.Child{ID: "bad", StartTimeout: time.Second, Start: supervisor.Actor(worker(), actor.Options{Name: "bad", OnStart: func(ctx *actor.Context) error {
+					if starts++; c.restart && starts == 1 {
+						return nil
+					}
+					return ctx.Block(func() { <-stuck })
+				}})}
+				template := supervisor.Child{StartTimeout: time.Second}
+				if c.restart {
+					bad.Decide = func(f supervisor.Failure) supervisor.Decision {
+						if errors.Is(f.Reason.Err, supervisor.ErrStartTimeout) {
+							return supervisor.GiveUp
+						}
+						return supervisor.ByClass
+					}
+				}
+				tr := &trace{}
+				spec := supervisor.Spec{Strategy: c.strategy, Observe: tr.observe}
+				if c.strategy == supervisor.Dynamic {
+					spec.Children = []supervisor.Child{template}
+				}
+				sup := start(t, sys, spec)
+				err := c.start(t, sup, bad)
+				if left := (*supervisor.StuckError)(nil); errors.As(err, &left) == c.restart {
+					t.Errorf("start: %v", err)
+				}
+				if n, err := sup.Count(t.Context()); err != nil || c.strategy == supervisor.Dynamic && n.Workers != 1 {
+					t.Errorf("%+v, %v", n, err)
+				}
+				before := starts
+				close(stuck)
+				settled(t, sys)
+				if _, lives := sys.Lookup("bad"); lives || starts != before {
+					t.Errorf("it has its name: %v; it was started %d times more", lives, starts-before)
+				}
+				if n, err := sup.Count(t.Context()); err != nil || n.Active != 0 || c.strategy == supervisor.Dynamic && n.Workers != 0 {
+					t.Errorf("at last: %+v, %v", n, err)
+				}
+				if tr.count(supervisor.Stopped) != 1 {
+					t.Errorf("its end was not observed: %v", tr.take())
+				}
+			})
+		})
+	}
+}
+
 // SUP-8: zero and dead supervisors, unknown IDs, and what the wrong kind of supervisor is asked.
 func TestWrongRequests(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.System) {

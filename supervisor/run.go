@@ -209,7 +209,8 @@ func (s *super) add(c Child) error {
 	return nil
 }
 
-// open starts a child that has no ref yet. With an error nothing is left of it.
+// open starts a child that has no ref yet. With an error nothing is left of it, but for a start that cannot be killed: that ends when it
+// returns.
 func (s *super) open(k *kid) error {
 	err := s.start(k)
 	if err != nil {
@@ -222,10 +223,10 @@ func (s *super) open(k *kid) error {
 	return nil
 }
 
-// start starts the child, or its next incarnation, and waits until it has. With an error it does not run; what is left of it is in
-// limbo, for release or another start.
+// start starts the child, or its next incarnation, and waits until it has. With an error it does not run, unless it could not be killed;
+// what is left of it is in limbo, for release or another start.
 func (s *super) start(k *kid) error {
-	k.waiting, k.decided, k.gone, k.since = 0, false, false, s.now()
+	k.waiting, k.decided, k.gone, k.doomed, k.since = 0, false, false, false, s.now()
 	started := true
 	var err error
 	switch g := k.guarded(); {
@@ -323,6 +324,9 @@ func (s *super) heldFor(e actor.ChildEvent) bool {
 
 // failed decides on a child that is held with all that it has.
 func (s *super) failed(k *kid, e actor.ChildEvent) error {
+	if k.doomed {
+		return ignoreGone(s.ctx.EndChild(k.ref))
+	}
 	k.verdict, k.decided = s.decide(k, e.Reason, true), true
 	if k.verdict == Resume {
 		k.decided = false
@@ -436,24 +440,25 @@ func (s *super) drop(k *kid) {
 	}
 }
 
-// release ends a child for good: who watches it is told. It must not run.
+// release ends a child for good: who watches it is told. What still runs of it, although it was killed, is ended when it has come to rest.
 func (s *super) release(k *kid) {
-	k.gone = true
-	if k.ref.IsZero() {
-		k.waiting, k.doomed, k.decided = 0, false, false
+	ref, token := k.ref, k.waiting
+	k.ref, k.waiting, k.gone, k.doomed, k.decided = actor.AnyRef{}, 0, true, false, false
+	if ref.IsZero() {
 		return
 	}
-	if k.guarded() != nil {
-		_ = ignoreGone(s.ctx.EndChild(k.ref)) // a foreign one has ended, or is nobody's child
+	delete(s.refs, ref)
+	if s.spec.Strategy == Dynamic && token != 0 {
+		delete(s.waiting, token) // it was there alone
 	}
-	delete(s.refs, k.ref)
+	// A foreign one has ended, or is nobody's child.
+	if k.guarded() != nil && errors.Is(s.ctx.EndChild(ref), actor.ErrNotHeld) {
+		s.refs[ref] = &kid{Child: k.Child, ref: ref, doomed: true}
+		return
+	}
 	if s.spec.Strategy == Dynamic {
 		s.live--
-		if k.waiting != 0 {
-			delete(s.waiting, k.waiting) // it was there alone
-		}
 	}
-	k.ref, k.waiting, k.doomed, k.decided = actor.AnyRef{}, 0, false, false
 }
 
 func (s *super) forget(k *kid) {
