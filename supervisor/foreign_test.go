@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,6 +136,45 @@ func TestForeignChildWhoseRestartFails(t *testing.T) {
 		ended(t, sup.Ref())
 		if tr.count(supervisor.ShutDown) != 1 {
 			t.Errorf("the supervisor has ended, but not for its significant children: %v", tr.take())
+		}
+	})
+}
+
+// SUP-12: one actor is not two children: a start that returns what another child is already has failed, and so has one that returns the
+// supervisor.
+func TestForeignChildThatIsAnother(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		var shared actor.AnyRef
+		share := supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) {
+			if !shared.Alive() {
+				var err error
+				if shared, err = foreign(sys)(ctx); err != nil {
+					return actor.AnyRef{}, err
+				}
+			}
+			return shared, nil
+		})
+		sup := start(t, sys, supervisor.Spec{Intensity: 5, Children: []supervisor.Child{{ID: "f", Start: share}, child("g", supervisor.Permanent)}})
+		g := lookup(t, sup, "g")
+		for of, starts := range map[string]supervisor.Starter{
+			`child "f" already`:     share,
+			`child "g" already`:     supervisor.StartFunc(func(*actor.Context) (actor.AnyRef, error) { return g, nil }),
+			"the supervisor itself": supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) { return ctx.Self(), nil }),
+		} {
+			_, err := sup.Add(t.Context(), supervisor.Child{ID: "twin", Start: starts})
+			var failed *supervisor.StartError
+			if !errors.As(err, &failed) || !strings.Contains(err.Error(), of) {
+				t.Errorf("add what is %s: %v", of, err)
+			}
+		}
+		if diff := cmp.Diff(map[string]supervisor.Status{"f": supervisor.Running, "g": supervisor.Running}, statuses(t, sup)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		told(t, lookup(t, sup, "f"))
+		end(t.Context(), shared, "error")
+		settled(t, sys)
+		if now := lookup(t, sup, "f"); now != shared || told(t, now) != 1 || told(t, g) != 1 {
+			t.Errorf("f is %v, want %v", now, shared)
 		}
 	})
 }

@@ -262,6 +262,12 @@ func (s *super) startForeign(k *kid) (err error) {
 	if err != nil {
 		return err
 	}
+	if other := s.refs[ref]; other != nil {
+		return fmt.Errorf("its Start returned %v, which is child %q already", ref, other.ID)
+	}
+	if ref == s.ctx.Self() {
+		return fmt.Errorf("its Start returned %v, which is the supervisor itself", ref)
+	}
 	if _, err := actor.Monitor(s.ctx, ref, func(d actor.Down) proto.Message { return &downEvent{Down: d} }); err != nil {
 		return err
 	}

@@ -211,7 +211,8 @@ func (d Decision) String() string {
 // Starter starts a child in its supervisor's actor and returns its ref. It is the seam for children that live elsewhere: they are
 // monitored, and started anew, with a new ref, when they have ended. What Actor, Func and Tree return is restarted in place.
 type Starter interface {
-	// Start starts the child. It runs in the supervisor's turn: what it waits for must be bounded.
+	// Start starts the child. It runs in the supervisor's turn: what it waits for must be bounded. A ref that another child of this
+	// supervisor has already, or the supervisor itself, is a start that failed.
 	Start(ctx *actor.Context) (actor.AnyRef, error)
 }
 
