@@ -151,21 +151,22 @@ func TestStartsThatFail(t *testing.T) {
 		want  string
 		after time.Duration
 	}{
-		"panics":         {on(func(*actor.Context) error { panic("boom") }), "boom", 0},
-		"fails":          {on(func(*actor.Context) error { return errBroken }), "broken", 0},
-		"blocks":         {on(block), supervisor.ErrStartTimeout.Error(), 2 * time.Second},
-		"stops":          {on(func(ctx *actor.Context) error { ctx.Stop(); return ctx.Sleep(time.Hour) }), "it ended at its start", 0},
-		"kills itself":   {on(func(ctx *actor.Context) error { ctx.Self().Kill(); return ctx.Sleep(time.Hour) }), "killed", 0},
-		"never returns":  {on(func(ctx *actor.Context) error { return ctx.Block(func() { <-never }) }), supervisor.ErrStartTimeout.Error(), 7 * time.Second},
-		"no behaviour":   {supervisor.Actor(actor.Behaviour[*text]{}), actor.ErrNilBehaviour.Error(), 0},
-		"two options":    {supervisor.Actor(worker(), actor.Options{}, actor.Options{}), "more than one", 0},
-		"bad options":    {supervisor.Actor(worker(), actor.Options{Mailbox: actor.Mailbox{Capacity: -1}}), "capacity", 0},
-		"name taken":     {supervisor.Actor(worker(), actor.Options{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
-		"no function":    {supervisor.Func(nil), actor.ErrNilBehaviour.Error(), 0},
-		"StartFunc nil":  {supervisor.StartFunc(nil), "nil pointer", 0},
-		"StartFunc zero": {supervisor.StartFunc(func(*actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, nil }), actor.ErrNoActor.Error(), 0},
-		"tree":           {supervisor.Tree(supervisor.Spec{Children: []supervisor.Child{{ID: "x", Start: on(block), StartTimeout: time.Second}}}), supervisor.ErrStartTimeout.Error(), time.Second},
-		"tree name":      {supervisor.Tree(supervisor.Spec{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
+		"panics":           {on(func(*actor.Context) error { panic("boom") }), "boom", 0},
+		"fails":            {on(func(*actor.Context) error { return errBroken }), "broken", 0},
+		"blocks":           {on(block), supervisor.ErrStartTimeout.Error(), 2 * time.Second},
+		"stops":            {on(func(ctx *actor.Context) error { ctx.Stop(); return ctx.Sleep(time.Hour) }), "it ended at its start", 0},
+		"kills itself":     {on(func(ctx *actor.Context) error { ctx.Self().Kill(); return ctx.Sleep(time.Hour) }), "killed", 0},
+		"never returns":    {on(func(ctx *actor.Context) error { return ctx.Block(func() { <-never }) }), supervisor.ErrStartTimeout.Error(), 7 * time.Second},
+		"no behaviour":     {supervisor.Actor(actor.Behaviour[*text]{}), actor.ErrNilBehaviour.Error(), 0},
+		"two options":      {supervisor.Actor(worker(), actor.Options{}, actor.Options{}), "more than one", 0},
+		"bad options":      {supervisor.Actor(worker(), actor.Options{Mailbox: actor.Mailbox{Capacity: -1}}), "capacity", 0},
+		"name taken":       {supervisor.Actor(worker(), actor.Options{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
+		"no function":      {supervisor.Func(nil), actor.ErrNilBehaviour.Error(), 0},
+		"StartFunc nil":    {supervisor.StartFunc(nil), "nil pointer", 0},
+		"StartFunc blocks": {supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, block(ctx) }), supervisor.ErrStartTimeout.Error(), 2 * time.Second},
+		"StartFunc zero":   {supervisor.StartFunc(func(*actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, nil }), actor.ErrNoActor.Error(), 0},
+		"tree":             {supervisor.Tree(supervisor.Spec{Children: []supervisor.Child{{ID: "x", Start: on(block), StartTimeout: time.Second}}}), supervisor.ErrStartTimeout.Error(), time.Second},
+		"tree name":        {supervisor.Tree(supervisor.Spec{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -178,3 +178,39 @@ func TestForeignChildThatIsAnother(t *testing.T) {
 		}
 	})
 }
+
+// SUP-15: a StartFunc that takes too long is interrupted where it waits; one that does not wait is let go on, and the next one does not
+// feel it.
+func TestStartFuncThatTakesTooLong(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		starts := 0
+		late := supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) {
+			if starts++; starts == 2 {
+				if err := ctx.Sleep(time.Hour); err != nil {
+					return actor.AnyRef{}, err
+				}
+			}
+			pass(2 * time.Second) // no wait of the actor's
+			return foreign(sys)(ctx)
+		})
+		early := supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) {
+			if err := ctx.Sleep(time.Second); err != nil {
+				return actor.AnyRef{}, err
+			}
+			return foreign(sys)(ctx)
+		})
+		tr := &trace{}
+		sup := start(t, sys, supervisor.Spec{Intensity: 5, Observe: tr.observe, Children: []supervisor.Child{
+			{ID: "late", Start: late, StartTimeout: time.Second}, {ID: "early", Start: early},
+		}})
+		end(t.Context(), lookup(t, sup, "late"), "error")
+		pass(3500 * time.Millisecond) // 1 s until it is interrupted, and 2 s
+		settled(t, sys)
+		told(t, lookup(t, sup, "late"))
+		told(t, lookup(t, sup, "early"))
+		want := []string{"started late", "started early", "ended late", "restarting late", "start_failed late", "restarting late", "started late"}
+		if diff := cmp.Diff(want, tr.take()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -258,7 +259,7 @@ func (s *super) startForeign(k *kid) (err error) {
 			err = fmt.Errorf("its Start panicked: %v", v)
 		}
 	}()
-	ref, err := k.Start.Start(s.ctx)
+	ref, err := s.callStart(k)
 	if err != nil {
 		return err
 	}
@@ -274,6 +275,30 @@ func (s *super) startForeign(k *kid) (err error) {
 	k.ref = ref
 	k.incarnation++
 	return nil
+}
+
+// callStart calls a foreign child's Starter. When its StartTimeout is over, what it waits for is interrupted.
+func (s *super) callStart(k *kid) (actor.AnyRef, error) {
+	limit := k.startTimeout()
+	var mu sync.Mutex
+	returned, late := false, false
+	timer := time.AfterFunc(limit, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if late = !returned; late {
+			_ = s.ctx.Self().Interrupt(fmt.Errorf("%w (%v)", ErrStartTimeout, limit))
+		}
+	})
+	defer func() {
+		timer.Stop()
+		mu.Lock()
+		returned = true
+		mu.Unlock()
+		if late {
+			_ = s.ctx.Sleep(0) // takes the interrupt, if nothing was waited for: it is not the next one's
+		}
+	}()
+	return k.Start.Start(s.ctx)
 }
 
 func (s *super) awaitStart(k *kid) error {

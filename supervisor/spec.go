@@ -114,7 +114,7 @@ type Child struct {
 	Significant bool
 	// Shutdown is how long it may take to stop before it is killed; KillAtOnce, NoLimit. 0 means 5 s, for a Tree no limit.
 	Shutdown time.Duration
-	// StartTimeout bounds its start. 0 means 30 s, negative no limit.
+	// StartTimeout bounds its start. 0 means 30 s, negative no limit. Of a StartFunc it bounds what that waits for under its Context.
 	StartTimeout time.Duration
 	// Backoff delays restarts. The zero value restarts at once.
 	Backoff Backoff
@@ -211,8 +211,10 @@ func (d Decision) String() string {
 // Starter starts a child in its supervisor's actor and returns its ref. It is the seam for children that live elsewhere: they are
 // monitored, and started anew, with a new ref, when they have ended. What Actor, Func and Tree return is restarted in place.
 type Starter interface {
-	// Start starts the child. It runs in the supervisor's turn: what it waits for must be bounded. A ref that another child of this
-	// supervisor has already, or the supervisor itself, is a start that failed.
+	// Start starts the child. It runs in the supervisor's turn, which does nothing else meanwhile. After Child.StartTimeout its wait under
+	// ctx, or its next one, is interrupted with ErrStartTimeout; whatever else it waits for, and code that goes on, it must bound itself.
+	// An error, a panic, a ref that another child of this supervisor has already, and the supervisor itself are starts that failed.
+	// runtime.Goexit, and so t.FailNow, cannot be held up: it ends the supervisor.
 	Start(ctx *actor.Context) (actor.AnyRef, error)
 }
 
