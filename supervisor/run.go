@@ -162,6 +162,15 @@ func (s *super) receive(ctx context.Context, match func(proto.Message) bool) (m 
 	}
 }
 
+// receiveAnyway is receive under a Cleanup. If a Drain has its turn meanwhile that is answered once, and no matter.
+func (s *super) receiveAnyway(clean context.Context, match func(proto.Message) bool) (proto.Message, error) {
+	m, err := s.receive(clean, match)
+	if errors.Is(err, actor.ErrStopped) {
+		m, err = s.receive(clean, match)
+	}
+	return m, err
+}
+
 // handle deals with one message. An error ends the supervisor.
 func (s *super) handle(m proto.Message) error {
 	switch m := m.(type) {
@@ -669,7 +678,7 @@ func (s *super) awaitEnd(k *kid, limit time.Duration) bool {
 	bounded, done := s.ctx.Cleanup(limit)
 	defer done()
 	for {
-		m, err := s.receive(bounded, func(m proto.Message) bool {
+		m, err := s.receiveAnyway(bounded, func(m proto.Message) bool {
 			switch m := m.(type) {
 			case *childEvent:
 				return m.Ref == k.ref
