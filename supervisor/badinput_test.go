@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +137,50 @@ func TestCallbacksThatMisbehave(t *testing.T) {
 			t.Errorf("add: %v", err)
 		}
 	})
+}
+
+// SUP-17: Goexit in what a supervisor calls ends it, as it does any actor, and its children with it.
+func TestCallbacksThatCallGoexit(t *testing.T) {
+	exit := func(e supervisor.Event) {
+		if e.Kind == supervisor.Ended {
+			runtime.Goexit()
+		}
+	}
+	decide := func(supervisor.Failure) supervisor.Decision {
+		runtime.Goexit()
+		return supervisor.ByClass
+	}
+	for name, spec := range map[string]func(sys *actor.System) supervisor.Spec{
+		"Observe": func(*actor.System) supervisor.Spec {
+			return supervisor.Spec{Observe: exit, Children: []supervisor.Child{child("a", supervisor.Permanent)}}
+		},
+		"Decide": func(*actor.System) supervisor.Spec {
+			return supervisor.Spec{Children: []supervisor.Child{{ID: "a", Start: supervisor.Actor(worker()), Decide: decide}}}
+		},
+		"StartFunc": func(sys *actor.System) supervisor.Spec {
+			starts := foreign(sys)
+			n := 0
+			return supervisor.Spec{Children: []supervisor.Child{{ID: "a", Start: supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) {
+				if n++; n == 2 {
+					runtime.Goexit()
+				}
+				return starts(ctx)
+			})}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, sys *actor.System) {
+				s := spec(sys)
+				s.Children = append(s.Children, child("b", supervisor.Permanent))
+				sup := start(t, sys, s)
+				b := lookup(t, sup, "b")
+				end(t.Context(), lookup(t, sup, "a"), "error")
+				if why := ended(t, sup.Ref()); !errors.Is(why.Err, actor.ErrGoexit) || b.Alive() {
+					t.Errorf("it ended with %v; its child lives: %v", why, b.Alive())
+				}
+			})
+		})
+	}
 }
 
 // SUP-15: a start function that panics, blocks for ever, ignores its end, finds its name taken or returns nonsense is a start that fails:
@@ -404,6 +449,30 @@ func TestStartGivenUp(t *testing.T) {
 			t.Error("the supervisor is there")
 		}
 	})
+}
+
+// SUP-8: an Add or a Spawn that its caller gives up starts the child all the same.
+func TestAddGivenUp(t *testing.T) {
+	slow := supervisor.Actor(worker(), actor.Options{OnStart: func(ctx *actor.Context) error { return ctx.Sleep(time.Second) }})
+	for _, strategy := range []supervisor.Strategy{supervisor.OneForOne, supervisor.Dynamic} {
+		bubble(t, func(t *testing.T, sys *actor.System) {
+			sup := start(t, sys, supervisor.Spec{Strategy: strategy})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			var err error
+			if strategy == supervisor.Dynamic {
+				_, err = sup.Spawn(ctx, slow)
+			} else {
+				_, err = sup.Add(ctx, supervisor.Child{ID: "a", Start: slow})
+			}
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v: %v", strategy, err)
+			}
+			if n, err := sup.Count(t.Context()); err != nil || n.Active != 1 {
+				t.Errorf("%v: %+v, %v", strategy, n, err)
+			}
+		})
+	}
 }
 
 // SUP-14: requests to a supervisor that stops are answered.

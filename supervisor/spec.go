@@ -98,7 +98,8 @@ type Spec struct {
 	// Children are started in this order and stopped in the opposite one. A Dynamic supervisor takes one, the template of all that are
 	// added; its Start may be nil.
 	Children []Child
-	// Observe, if not nil, is told of every event, in the supervisor's turn: it must be quick.
+	// Observe, if not nil, is told of every event, in the supervisor's turn: it must be quick. Its panic is logged; runtime.Goexit in it, or
+	// in a Decide, cannot be held up and ends the supervisor.
 	Observe func(Event)
 }
 
@@ -106,7 +107,8 @@ type Spec struct {
 type Child struct {
 	// ID names the child in its supervisor.
 	ID string
-	// Start starts it: Actor, Func, Tree, or a StartFunc.
+	// Start starts it: Actor, Func, Tree, or a StartFunc. Its supervisor waits for the start and answers nothing meanwhile: a child that
+	// asks its own supervisor something in its start waits until StartTimeout is over, and has not started then.
 	Start Starter
 	// Restart says after which ends it is restarted.
 	Restart Restart
@@ -118,8 +120,8 @@ type Child struct {
 	StartTimeout time.Duration
 	// Backoff delays restarts. The zero value restarts at once.
 	Backoff Backoff
-	// Decide, if not nil, looks at a failure before the class does. With it, an actor is held at its failure with all that it has, so
-	// that it can be resumed.
+	// Decide, if not nil, looks at each end before the class does, at normal ones too, and at restarts that fail. With it, an actor is held
+	// at the failure of a message with all that it has, so that it can be resumed.
 	Decide func(Failure) Decision
 }
 
@@ -297,7 +299,9 @@ func Actor[M proto.Message](b actor.Behaviour[M], o ...actor.Options) Starter {
 }
 
 // Func is a child that is a plain function, run on a goroutine of its own: a server, a consumer of another library. Its context ends when
-// it is to stop; it should return then, with whatever error. Until then a return, an error or a panic is its end.
+// it is to stop; it should return then, with whatever error. Until then a return, an error or a panic is its end. Code that is not the
+// actor's cannot be killed: after a Kill, also that at the end of its Shutdown, f is left behind with a context that has ended, and where
+// the child is restarted the old call may still run beside the next one.
 func Func(f func(ctx context.Context) error) Starter {
 	g := &guarded{kind: KindFunc}
 	g.spawn = func(ctx *actor.Context, _ bool) (actor.AnyRef, bool, error) {

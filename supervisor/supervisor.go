@@ -84,7 +84,8 @@ func (sup Supervisor) Stop(ctx context.Context) error {
 	return err
 }
 
-// Add starts one more child, after those that are there. Errors: ErrExists, ErrDynamic, what is wrong with the child, *StartError.
+// Add starts one more child, after those that are there. When ctx ends during the start Add returns, but the child is started all the same,
+// and stays. Errors: ErrExists, ErrDynamic, what is wrong with the child, *StartError, ctx's own.
 func (sup Supervisor) Add(ctx context.Context, c Child) (actor.AnyRef, error) {
 	return ask(ctx, sup, func(s *super) (actor.AnyRef, error) {
 		if s.spec.Strategy == Dynamic {
@@ -105,8 +106,9 @@ func (sup Supervisor) Add(ctx context.Context, c Child) (actor.AnyRef, error) {
 	})
 }
 
-// Spawn starts one more child of a Dynamic supervisor: start, or the template's if that is nil. Errors: ErrDynamic, ErrNoStart,
-// ErrNotInPlace, *StartError. Cost: one call, and nothing in memory beside the actor.
+// Spawn starts one more child of a Dynamic supervisor: start, or the template's if that is nil. When ctx ends during the start Spawn
+// returns, but the child is started all the same, and stays. Errors: ErrDynamic, ErrNoStart, ErrNotInPlace, *StartError, ctx's own.
+// Cost: one call, and nothing in memory beside the actor.
 func (sup Supervisor) Spawn(ctx context.Context, start Starter) (actor.AnyRef, error) {
 	return ask(ctx, sup, func(s *super) (actor.AnyRef, error) {
 		if s.spec.Strategy != Dynamic {
