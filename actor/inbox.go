@@ -18,6 +18,7 @@ type Inbox[M proto.Message] struct {
 	more *inboxMore[M] // what only Select and Categorize need
 
 	offered bool // a swap was, see Swapped
+	told    bool // that a Drain has had its turn
 }
 
 // inboxMore is what few inboxes need.
@@ -67,8 +68,8 @@ func (in *Inbox[M]) Poll() (m M, ok bool) {
 		return m, false
 	}
 	c.release(in.ctx)
-	if m, ok = in.ready(c, nil, true); !ok {
-		_ = in.drained(c)
+	if m, ok = in.ready(c, nil, true, false); !ok {
+		in.noteDrained(c)
 	}
 	return m, ok
 }
@@ -106,11 +107,11 @@ func (in *Inbox[M]) receive(ctx context.Context, match func(M) bool) (m M, err e
 				return m, ErrSwapped
 			}
 		}
-		if m, ok := in.ready(c, match, first); ok {
+		if m, ok := in.ready(c, match, first, false); ok {
 			c.slot.spend()
 			return m, nil
 		}
-		if err := in.drained(c); err != nil {
+		if err := in.drained(c, false); err != nil {
 			return m, err
 		}
 		c.slot.tally.waits++
@@ -126,6 +127,7 @@ func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, 
 	if err != nil {
 		return m, err
 	}
+	shields := w.limit != nil && w.limit.shields
 	for first := true; ; first = false {
 		if in.ctx.cell.ctl.Load() != 0 {
 			if err := w.check(); err != nil {
@@ -135,11 +137,11 @@ func (in *Inbox[M]) receiveUnder(ctx context.Context, match func(M) bool) (m M, 
 				return m, ErrSwapped
 			}
 		}
-		if m, ok := in.ready(w.c, match, first); ok {
+		if m, ok := in.ready(w.c, match, first, shields); ok {
 			w.c.slot.spend()
 			return m, nil
 		}
-		if err := in.drained(w.c); err != nil {
+		if err := in.drained(w.c, shields); err != nil {
 			return m, err
 		}
 		if err := w.sleep(waitMail); err != nil {
@@ -161,24 +163,39 @@ func (ctx *Context) takeUnstashed() bool {
 	return true
 }
 
-// drained answers ErrStopped where a Drain has had its turn and what came before it was received. When nothing that was passed over or
-// stashed is left the actor is asked to stop: until then its other waits go on.
-func (in *Inbox[M]) drained(c *carrier) error {
+// drained answers ErrStopped where a Drain has had its turn and what came before it was received. The first answer ends every loop over
+// the inbox; after it, waits under a Cleanup go on, as after a request to stop.
+func (in *Inbox[M]) drained(c *carrier, shielded bool) error {
+	if !in.noteDrained(c) || in.beyond(shielded) {
+		return nil
+	}
+	in.told = true
+	return ErrStopped
+}
+
+// noteDrained reports whether a Drain has had its turn. When nothing that was passed over or stashed is left the actor is asked to stop:
+// until then its other waits go on.
+func (in *Inbox[M]) noteDrained(c *carrier) bool {
 	ctx := in.ctx
 	ctl := ctx.cell.ctl.Load()
 	if ctl&ctlDrained == 0 {
-		return nil
+		return false
 	}
 	ctx.stopping = true
 	if ctl&ctlStop == 0 && in.Pending() == 0 && len(ctx.cell.cold.Load().stash) == 0 {
 		ctx.Self().askStop(c.slot, ctlStop, Reason{})
 	}
-	return ErrStopped
+	return true
+}
+
+// beyond reports whether an actor that knows of a Drain may receive what came after it: while it cleans up.
+func (in *Inbox[M]) beyond(shielded bool) bool {
+	return in.told && (shielded || in.ctx.shieldedUntil() != 0)
 }
 
 // ready takes the oldest matching message without waiting. first is set for the first look of a search: a later one has
 // passed over all that is skipped itself.
-func (in *Inbox[M]) ready(c *carrier, match func(M) bool, first bool) (m M, ok bool) {
+func (in *Inbox[M]) ready(c *carrier, match func(M) bool, first, shielded bool) (m M, ok bool) {
 	if first && in.more != nil && len(in.more.skipped) > 0 {
 		if m, ok = in.readySkipped(c, match); ok {
 			return m, true
@@ -187,7 +204,7 @@ func (in *Inbox[M]) ready(c *carrier, match func(M) bool, first bool) (m M, ok b
 	gen := in.ctx.gen
 	a := in.ctx.cell
 	for {
-		if a.ctl.Load()&ctlDrained != 0 && !in.ctx.takeUnstashed() {
+		if a.ctl.Load()&ctlDrained != 0 && !in.ctx.takeUnstashed() && !in.beyond(shielded) {
 			return m, false
 		}
 		env, ok := a.pop(c.slot)

@@ -341,7 +341,8 @@ func (r AnyRef) Kill() {
 
 // Drain asks the actor to stop once it has handled everything that is in its mailbox now. It travels as a message: what is
 // sent after it becomes dead letters. A routine learns of it when it has received all that came before, also what Select passed
-// over: then Receive answers ErrStopped. What a behaviour has stashed it must take back itself.
+// over: then Receive answers ErrStopped. After that it may still receive under a Cleanup, also what was sent after the request. What a
+// behaviour has stashed it must take back itself.
 // In a priority mailbox the request counts as a message of priority 0.
 func (r AnyRef) Drain() error {
 	if r.node == nil {

@@ -44,6 +44,52 @@ func TestCleanup(t *testing.T) {
 	})
 }
 
+// WAIT-6: when a routine has learnt of a Drain, it may still wait under Cleanup for messages, those that come after the Drain among them.
+func TestCleanupAfterADrain(t *testing.T) {
+	inBubble(t, func(t *testing.T, sys *actor.System) {
+		want := func(what string, err, want error) {
+			if !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+		}
+		for name, receive := range map[string]func(in *actor.Inbox[*num], clean context.Context, own *actor.Context) (*num, error){
+			"Receive": func(in *actor.Inbox[*num], clean context.Context, _ *actor.Context) (*num, error) {
+				return in.Receive(clean)
+			},
+			"under its Context": func(in *actor.Inbox[*num], _ context.Context, own *actor.Context) (*num, error) {
+				return in.Receive(own)
+			},
+			"Select": func(in *actor.Inbox[*num], clean context.Context, _ *actor.Context) (*num, error) {
+				return in.Select(clean, func(*num) bool { return true })
+			},
+		} {
+			a := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[*num]) error {
+				_, err := in.Receive(ctx)
+				want(name+": drained", err, actor.ErrStopped)
+				clean, cancel := ctx.Cleanup(5 * time.Second)
+				defer cancel()
+				start := time.Now()
+				if _, err := actor.SendAfter(ctx, time.Second, actor.Ref[*num]{AnyRef: ctx.Self()}, &num{Value: 7}); err != nil {
+					t.Error(err)
+				}
+				m, err := receive(in, clean, ctx)
+				want(name+": one that came after", errors.Join(err, took(start, time.Second)), nil)
+				if m.GetValue() != 7 {
+					t.Errorf("%s: got %v", name, m)
+				}
+				_, err = in.Receive(clean)
+				want(name+": none comes", errors.Join(err, took(start, 5*time.Second)), context.DeadlineExceeded)
+				_, err = in.Receive(ctx)
+				want(name+": after the Cleanup", err, actor.ErrStopped)
+				return nil
+			}))
+			wantErr(t, "quiesce", sys.Quiesce(context.Background()), nil)
+			wantErr(t, "drain", a.Drain(), nil)
+			wantKind(t, a.AnyRef, actor.ReasonNormal)
+		}
+	})
+}
+
 // KILL-1: code that neither waits nor returns cannot be killed: the Kill takes hold at its next wait, the others go on meanwhile.
 func TestKillTakesHoldAtTheNextWait(t *testing.T) {
 	eachProcs(t, func(t *testing.T, sys *actor.System) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,50 @@ func TestCallbacksThatMisbehave(t *testing.T) {
 	})
 }
 
+// SUP-17: Goexit in what a supervisor calls ends it, as it does any actor, and its children with it.
+func TestCallbacksThatCallGoexit(t *testing.T) {
+	exit := func(e supervisor.Event) {
+		if e.Kind == supervisor.Ended {
+			runtime.Goexit()
+		}
+	}
+	decide := func(supervisor.Failure) supervisor.Decision {
+		runtime.Goexit()
+		return supervisor.ByClass
+	}
+	for name, spec := range map[string]func(sys *actor.System) supervisor.Spec{
+		"Observe": func(*actor.System) supervisor.Spec {
+			return supervisor.Spec{Observe: exit, Children: []supervisor.Child{child("a", supervisor.Permanent)}}
+		},
+		"Decide": func(*actor.System) supervisor.Spec {
+			return supervisor.Spec{Children: []supervisor.Child{{ID: "a", Start: supervisor.Actor(worker()), Decide: decide}}}
+		},
+		"StartFunc": func(sys *actor.System) supervisor.Spec {
+			starts := foreign(sys)
+			n := 0
+			return supervisor.Spec{Children: []supervisor.Child{{ID: "a", Start: supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) {
+				if n++; n == 2 {
+					runtime.Goexit()
+				}
+				return starts(ctx)
+			})}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, sys *actor.System) {
+				s := spec(sys)
+				s.Children = append(s.Children, child("b", supervisor.Permanent))
+				sup := start(t, sys, s)
+				b := lookup(t, sup, "b")
+				end(t.Context(), lookup(t, sup, "a"), "error")
+				if why := ended(t, sup.Ref()); !errors.Is(why.Err, actor.ErrGoexit) || b.Alive() {
+					t.Errorf("it ended with %v; its child lives: %v", why, b.Alive())
+				}
+			})
+		})
+	}
+}
+
 // SUP-15: a start function that panics, blocks for ever, ignores its end, finds its name taken or returns nonsense is a start that fails:
 // at the first start nothing is left, at a restart it counts as one.
 func TestStartsThatFail(t *testing.T) {
@@ -151,21 +196,22 @@ func TestStartsThatFail(t *testing.T) {
 		want  string
 		after time.Duration
 	}{
-		"panics":         {on(func(*actor.Context) error { panic("boom") }), "boom", 0},
-		"fails":          {on(func(*actor.Context) error { return errBroken }), "broken", 0},
-		"blocks":         {on(block), supervisor.ErrStartTimeout.Error(), 2 * time.Second},
-		"stops":          {on(func(ctx *actor.Context) error { ctx.Stop(); return ctx.Sleep(time.Hour) }), "it ended at its start", 0},
-		"kills itself":   {on(func(ctx *actor.Context) error { ctx.Self().Kill(); return ctx.Sleep(time.Hour) }), "killed", 0},
-		"never returns":  {on(func(ctx *actor.Context) error { return ctx.Block(func() { <-never }) }), supervisor.ErrStartTimeout.Error(), 7 * time.Second},
-		"no behaviour":   {supervisor.Actor(actor.Behaviour[*text]{}), actor.ErrNilBehaviour.Error(), 0},
-		"two options":    {supervisor.Actor(worker(), actor.Options{}, actor.Options{}), "more than one", 0},
-		"bad options":    {supervisor.Actor(worker(), actor.Options{Mailbox: actor.Mailbox{Capacity: -1}}), "capacity", 0},
-		"name taken":     {supervisor.Actor(worker(), actor.Options{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
-		"no function":    {supervisor.Func(nil), actor.ErrNilBehaviour.Error(), 0},
-		"StartFunc nil":  {supervisor.StartFunc(nil), "nil pointer", 0},
-		"StartFunc zero": {supervisor.StartFunc(func(*actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, nil }), actor.ErrNoActor.Error(), 0},
-		"tree":           {supervisor.Tree(supervisor.Spec{Children: []supervisor.Child{{ID: "x", Start: on(block), StartTimeout: time.Second}}}), supervisor.ErrStartTimeout.Error(), time.Second},
-		"tree name":      {supervisor.Tree(supervisor.Spec{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
+		"panics":           {on(func(*actor.Context) error { panic("boom") }), "boom", 0},
+		"fails":            {on(func(*actor.Context) error { return errBroken }), "broken", 0},
+		"blocks":           {on(block), supervisor.ErrStartTimeout.Error(), 2 * time.Second},
+		"stops":            {on(func(ctx *actor.Context) error { ctx.Stop(); return ctx.Sleep(time.Hour) }), "it ended at its start", 0},
+		"kills itself":     {on(func(ctx *actor.Context) error { ctx.Self().Kill(); return ctx.Sleep(time.Hour) }), "killed", 0},
+		"never returns":    {on(func(ctx *actor.Context) error { return ctx.Block(func() { <-never }) }), supervisor.ErrStartTimeout.Error(), 7 * time.Second},
+		"no behaviour":     {supervisor.Actor(actor.Behaviour[*text]{}), actor.ErrNilBehaviour.Error(), 0},
+		"two options":      {supervisor.Actor(worker(), actor.Options{}, actor.Options{}), "more than one", 0},
+		"bad options":      {supervisor.Actor(worker(), actor.Options{Mailbox: actor.Mailbox{Capacity: -1}}), "capacity", 0},
+		"name taken":       {supervisor.Actor(worker(), actor.Options{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
+		"no function":      {supervisor.Func(nil), actor.ErrNilBehaviour.Error(), 0},
+		"StartFunc nil":    {supervisor.StartFunc(nil), "nil pointer", 0},
+		"StartFunc blocks": {supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, block(ctx) }), supervisor.ErrStartTimeout.Error(), 2 * time.Second},
+		"StartFunc zero":   {supervisor.StartFunc(func(*actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, nil }), actor.ErrNoActor.Error(), 0},
+		"tree":             {supervisor.Tree(supervisor.Spec{Children: []supervisor.Child{{ID: "x", Start: on(block), StartTimeout: time.Second}}}), supervisor.ErrStartTimeout.Error(), time.Second},
+		"tree name":        {supervisor.Tree(supervisor.Spec{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -224,6 +270,80 @@ func TestRestartThatBlocks(t *testing.T) {
 			t.Errorf("the supervisor ended with %v", why)
 		}
 	})
+}
+
+// SUP-15: a start that cannot even be killed ends when it returns: what has failed is not started again, and its name is free. Until then
+// a dynamic supervisor counts it.
+func TestStartThatCannotBeKilled(t *testing.T) {
+	cases := map[string]struct {
+		strategy supervisor.Strategy
+		restart  bool // it is a restart that does not return, and Decide gives it up
+		start    func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error
+	}{
+		"added": {supervisor.OneForOne, false, func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error {
+			_, err := sup.Add(t.Context(), c)
+			return err
+		}},
+		"spawned": {supervisor.Dynamic, false, func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error {
+			_, err := sup.Spawn(t.Context(), c.Start)
+			return err
+		}},
+		"given up": {supervisor.OneForOne, true, func(t *testing.T, sup supervisor.Supervisor, c supervisor.Child) error {
+			ref, err := sup.Add(t.Context(), c)
+			if err == nil {
+				end(t.Context(), ref, "error")
+				pass(10 * time.Second)
+			}
+			return err
+		}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, sys *actor.System) {
+				stuck, starts := make(chan struct{}), 0
+				bad := supervisor.Child{ID: "bad", StartTimeout: time.Second, Start: supervisor.Actor(worker(), actor.Options{Name: "bad", OnStart: func(ctx *actor.Context) error {
+					if starts++; c.restart && starts == 1 {
+						return nil
+					}
+					return ctx.Block(func() { <-stuck })
+				}})}
+				template := supervisor.Child{StartTimeout: time.Second}
+				if c.restart {
+					bad.Decide = func(f supervisor.Failure) supervisor.Decision {
+						if errors.Is(f.Reason.Err, supervisor.ErrStartTimeout) {
+							return supervisor.GiveUp
+						}
+						return supervisor.ByClass
+					}
+				}
+				tr := &trace{}
+				spec := supervisor.Spec{Strategy: c.strategy, Observe: tr.observe}
+				if c.strategy == supervisor.Dynamic {
+					spec.Children = []supervisor.Child{template}
+				}
+				sup := start(t, sys, spec)
+				err := c.start(t, sup, bad)
+				if left := (*supervisor.StuckError)(nil); errors.As(err, &left) == c.restart {
+					t.Errorf("start: %v", err)
+				}
+				if n, err := sup.Count(t.Context()); err != nil || c.strategy == supervisor.Dynamic && n.Workers != 1 {
+					t.Errorf("%+v, %v", n, err)
+				}
+				before := starts
+				close(stuck)
+				settled(t, sys)
+				if _, lives := sys.Lookup("bad"); lives || starts != before {
+					t.Errorf("it has its name: %v; it was started %d times more", lives, starts-before)
+				}
+				if n, err := sup.Count(t.Context()); err != nil || n.Active != 0 || c.strategy == supervisor.Dynamic && n.Workers != 0 {
+					t.Errorf("at last: %+v, %v", n, err)
+				}
+				if tr.count(supervisor.Stopped) != 1 {
+					t.Errorf("its end was not observed: %v", tr.take())
+				}
+			})
+		})
+	}
 }
 
 // SUP-8: zero and dead supervisors, unknown IDs, and what the wrong kind of supervisor is asked.
@@ -329,6 +449,30 @@ func TestStartGivenUp(t *testing.T) {
 			t.Error("the supervisor is there")
 		}
 	})
+}
+
+// SUP-8: an Add or a Spawn that its caller gives up starts the child all the same.
+func TestAddGivenUp(t *testing.T) {
+	slow := supervisor.Actor(worker(), actor.Options{OnStart: func(ctx *actor.Context) error { return ctx.Sleep(time.Second) }})
+	for _, strategy := range []supervisor.Strategy{supervisor.OneForOne, supervisor.Dynamic} {
+		bubble(t, func(t *testing.T, sys *actor.System) {
+			sup := start(t, sys, supervisor.Spec{Strategy: strategy})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			var err error
+			if strategy == supervisor.Dynamic {
+				_, err = sup.Spawn(ctx, slow)
+			} else {
+				_, err = sup.Add(ctx, supervisor.Child{ID: "a", Start: slow})
+			}
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v: %v", strategy, err)
+			}
+			if n, err := sup.Count(t.Context()); err != nil || n.Active != 1 {
+				t.Errorf("%v: %+v, %v", strategy, n, err)
+			}
+		})
+	}
 }
 
 // SUP-14: requests to a supervisor that stops are answered.

@@ -68,7 +68,7 @@ func (s *super) stopDynamic() {
 	bounded, done := s.ctx.Cleanup(limit)
 	defer done()
 	for left > 0 {
-		m, err := s.receive(bounded, nil)
+		m, err := s.receiveAnyway(bounded, nil)
 		if err != nil {
 			for _, ref := range s.ctx.Children() {
 				ref.Kill() // this actor's end waits for them

@@ -132,7 +132,8 @@ func (e *StuckError) Error() string {
 }
 
 var (
-	// ErrStartTimeout means that a child was killed because its start took longer than its StartTimeout.
+	// ErrStartTimeout means that a child was killed, or the wait of a StartFunc interrupted, because its start took longer than its
+	// StartTimeout.
 	ErrStartTimeout = errors.New("supervisor: the start took too long")
 	// ErrNoChild means that the supervisor has no child of that ID.
 	ErrNoChild = errors.New("supervisor: no such child")

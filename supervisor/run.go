@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -69,7 +70,8 @@ type super struct {
 // kid is one child.
 type kid struct {
 	Child
-	ref         actor.AnyRef // zero: it has ended for good
+	ref         actor.AnyRef // zero: it is gone, or a foreign one between its end and its next start
+	last        actor.AnyRef // of a foreign one: the ref that it had when it ended
 	incarnation uint32       // of ref: the one that was started last, 0 if that is not known
 	waiting     uint64       // the token under which it waits to be started, 0 if it does not
 	restarts    int
@@ -77,6 +79,7 @@ type kid struct {
 	since       time.Duration // when it was started
 	verdict     Decision      // on its failure, while its incarnation ends
 	decided     bool          // verdict holds
+	gone        bool          // it has ended for good, or was terminated
 	doomed      bool          // it was to be stopped and has not ended: its end is its last
 	alone       [1]*kid       // the group that it is restarted in, where that is it
 	reason      actor.Reason  // of its last end
@@ -85,6 +88,14 @@ type kid struct {
 func (k *kid) guarded() *guarded {
 	g, _ := k.Start.(*guarded)
 	return g
+}
+
+// who is the child in what is told of it: the ref that it has, or had.
+func (k *kid) who() actor.AnyRef {
+	if k.ref.IsZero() {
+		return k.last
+	}
+	return k.ref
 }
 
 // behaviour is a supervisor as an actor.
@@ -152,6 +163,15 @@ func (s *super) receive(ctx context.Context, match func(proto.Message) bool) (m 
 	}
 }
 
+// receiveAnyway is receive under a Cleanup. If a Drain has its turn meanwhile that is answered once, and no matter.
+func (s *super) receiveAnyway(clean context.Context, match func(proto.Message) bool) (proto.Message, error) {
+	m, err := s.receive(clean, match)
+	if errors.Is(err, actor.ErrStopped) {
+		m, err = s.receive(clean, match)
+	}
+	return m, err
+}
+
 // handle deals with one message. An error ends the supervisor.
 func (s *super) handle(m proto.Message) error {
 	switch m := m.(type) {
@@ -198,7 +218,8 @@ func (s *super) add(c Child) error {
 	return nil
 }
 
-// open starts a child that has no ref yet. With an error nothing is left of it.
+// open starts a child that has no ref yet. With an error nothing is left of it, but for a start that cannot be killed: that ends when it
+// returns.
 func (s *super) open(k *kid) error {
 	err := s.start(k)
 	if err != nil {
@@ -211,10 +232,10 @@ func (s *super) open(k *kid) error {
 	return nil
 }
 
-// start starts the child, or its next incarnation, and waits until it has. With an error it does not run; what is left of it is in
-// limbo, for release or another start.
+// start starts the child, or its next incarnation, and waits until it has. With an error it does not run, unless it could not be killed;
+// what is left of it is in limbo, for release or another start.
 func (s *super) start(k *kid) error {
-	k.waiting, k.decided, k.since = 0, false, s.now()
+	k.waiting, k.decided, k.gone, k.doomed, k.since = 0, false, false, false, s.now()
 	started := true
 	var err error
 	switch g := k.guarded(); {
@@ -246,11 +267,15 @@ func (s *super) startForeign(k *kid) (err error) {
 			err = fmt.Errorf("its Start panicked: %v", v)
 		}
 	}()
-	delete(s.refs, k.ref)
-	k.ref = actor.AnyRef{}
-	ref, err := k.Start.Start(s.ctx)
+	ref, err := s.callStart(k)
 	if err != nil {
 		return err
+	}
+	if other := s.refs[ref]; other != nil {
+		return fmt.Errorf("its Start returned %v, which is child %q already", ref, other.ID)
+	}
+	if ref == s.ctx.Self() {
+		return fmt.Errorf("its Start returned %v, which is the supervisor itself", ref)
 	}
 	if _, err := actor.Monitor(s.ctx, ref, func(d actor.Down) proto.Message { return &downEvent{Down: d} }); err != nil {
 		return err
@@ -258,6 +283,30 @@ func (s *super) startForeign(k *kid) (err error) {
 	k.ref = ref
 	k.incarnation++
 	return nil
+}
+
+// callStart calls a foreign child's Starter. When its StartTimeout is over, what it waits for is interrupted.
+func (s *super) callStart(k *kid) (actor.AnyRef, error) {
+	limit := k.startTimeout()
+	var mu sync.Mutex
+	returned, late := false, false
+	timer := time.AfterFunc(limit, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if late = !returned; late {
+			_ = s.ctx.Self().Interrupt(fmt.Errorf("%w (%v)", ErrStartTimeout, limit))
+		}
+	})
+	defer func() {
+		timer.Stop()
+		mu.Lock()
+		returned = true
+		mu.Unlock()
+		if late {
+			_ = s.ctx.Sleep(0) // takes the interrupt, if nothing was waited for: it is not the next one's
+		}
+	}()
+	return k.Start.Start(s.ctx)
 }
 
 func (s *super) awaitStart(k *kid) error {
@@ -314,6 +363,9 @@ func (s *super) heldFor(e actor.ChildEvent) bool {
 
 // failed decides on a child that is held with all that it has.
 func (s *super) failed(k *kid, e actor.ChildEvent) error {
+	if k.doomed {
+		return ignoreGone(s.ctx.EndChild(k.ref))
+	}
 	k.verdict, k.decided = s.decide(k, e.Reason, true), true
 	if k.verdict == Resume {
 		k.decided = false
@@ -343,20 +395,29 @@ func (s *super) decide(k *kid, why actor.Reason, resumable bool) (d Decision) {
 			d = ByClass
 		}
 	}()
-	return k.Decide(Failure{k.ID, k.ref, why, k.incarnation, k.restarts, resumable})
+	return k.Decide(Failure{k.ID, k.who(), why, k.incarnation, k.restarts, resumable})
 }
 
 // ended deals with the end of an incarnation.
 func (s *super) ended(k *kid, why actor.Reason) error {
 	k.reason = why
+	if k.guarded() == nil {
+		s.part(k)
+	}
 	if k.doomed {
-		s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.ref, Reason: why})
+		s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.who(), Reason: why})
 		s.drop(k)
 		return nil
 	}
-	s.tell(Event{Kind: Ended, Child: k.ID, Ref: k.ref, Reason: why})
-	s.rollout.fail(s.ctx, k.ref, why, k.guarded() != nil)
+	s.tell(Event{Kind: Ended, Child: k.ID, Ref: k.who(), Reason: why})
+	s.rollout.fail(s.ctx, k.who(), why, k.guarded() != nil)
 	return s.follow(k)
+}
+
+// part takes the ref from a foreign child that has ended: nothing of it is left to wait for.
+func (s *super) part(k *kid) {
+	delete(s.refs, k.ref)
+	k.last, k.ref = k.ref, actor.AnyRef{}
 }
 
 // follow decides what follows a child's end, or a start that failed.
@@ -382,13 +443,13 @@ func (s *super) follow(k *kid) error {
 }
 
 func (s *super) escalate(k *kid, err error) error {
-	s.tell(Event{Kind: Escalated, Child: k.ID, Ref: k.ref, Reason: k.reason, Err: err})
+	s.tell(Event{Kind: Escalated, Child: k.ID, Ref: k.who(), Reason: k.reason, Err: err})
 	return err
 }
 
 // giveUp lets a child go that is not restarted.
 func (s *super) giveUp(k *kid) error {
-	ref := k.ref
+	ref := k.who()
 	s.drop(k)
 	s.tell(Event{Kind: GivenUp, Child: k.ID, Ref: ref, Reason: k.reason})
 	if k.Significant && s.autoShutdown() {
@@ -407,7 +468,7 @@ func (s *super) autoShutdown() bool {
 	if s.spec.Strategy == Dynamic {
 		return s.live == 0
 	}
-	return !slices.ContainsFunc(s.kids, func(k *kid) bool { return k.Significant && !k.ref.IsZero() })
+	return !slices.ContainsFunc(s.kids, func(k *kid) bool { return k.Significant && !k.gone })
 }
 
 // drop releases a child, and gives up its place if it is temporary.
@@ -418,22 +479,25 @@ func (s *super) drop(k *kid) {
 	}
 }
 
-// release ends a child for good: who watches it is told. It must not run.
+// release ends a child for good: who watches it is told. What still runs of it, although it was killed, is ended when it has come to rest.
 func (s *super) release(k *kid) {
-	if k.ref.IsZero() {
+	ref, token := k.ref, k.waiting
+	k.ref, k.waiting, k.gone, k.doomed, k.decided = actor.AnyRef{}, 0, true, false, false
+	if ref.IsZero() {
 		return
 	}
-	if k.guarded() != nil {
-		_ = ignoreGone(s.ctx.EndChild(k.ref)) // a foreign one has ended, or is nobody's child
+	delete(s.refs, ref)
+	if s.spec.Strategy == Dynamic && token != 0 {
+		delete(s.waiting, token) // it was there alone
 	}
-	delete(s.refs, k.ref)
+	// A foreign one has ended, or is nobody's child.
+	if k.guarded() != nil && errors.Is(s.ctx.EndChild(ref), actor.ErrNotHeld) {
+		s.refs[ref] = &kid{Child: k.Child, ref: ref, doomed: true}
+		return
+	}
 	if s.spec.Strategy == Dynamic {
 		s.live--
-		if k.waiting != 0 {
-			delete(s.waiting, k.waiting) // it was there alone
-		}
 	}
-	k.ref, k.waiting, k.doomed, k.decided = actor.AnyRef{}, 0, false, false
 }
 
 func (s *super) forget(k *kid) {
@@ -462,8 +526,8 @@ func (s *super) again(k *kid) error {
 	for _, o := range group {
 		o.waiting = token
 	}
-	delay := k.Backoff.delay(k.row, func() float64 { return spread(k.ref, k.row) })
-	s.tell(Event{Kind: Restarting, Child: k.ID, Ref: k.ref, Reason: k.reason, Delay: delay})
+	delay := k.Backoff.delay(k.row, func() float64 { return spread(k.who(), k.row) })
+	s.tell(Event{Kind: Restarting, Child: k.ID, Ref: k.who(), Reason: k.reason, Delay: delay})
 	if delay == 0 {
 		return s.startGroup(token, group)
 	}
@@ -613,7 +677,7 @@ func (s *super) awaitEnd(k *kid, limit time.Duration) bool {
 	bounded, done := s.ctx.Cleanup(limit)
 	defer done()
 	for {
-		m, err := s.receive(bounded, func(m proto.Message) bool {
+		m, err := s.receiveAnyway(bounded, func(m proto.Message) bool {
 			switch m := m.(type) {
 			case *childEvent:
 				return m.Ref == k.ref
@@ -629,8 +693,7 @@ func (s *super) awaitEnd(k *kid, limit time.Duration) bool {
 		case *downEvent:
 			k.reason = m.Reason
 			s.tell(Event{Kind: Stopped, Child: k.ID, Ref: k.ref, Reason: m.Reason})
-			delete(s.refs, k.ref)
-			k.ref = actor.AnyRef{}
+			s.part(k)
 			return true
 		case *childEvent:
 			switch {

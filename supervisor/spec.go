@@ -99,7 +99,8 @@ type Spec struct {
 	// Children are started in this order and stopped in the opposite one. A Dynamic supervisor takes one, the template of all that are
 	// added; its Start may be nil.
 	Children []Child
-	// Observe, if not nil, is told of every event, in the supervisor's turn: it must be quick.
+	// Observe, if not nil, is told of every event, in the supervisor's turn: it must be quick. Its panic is logged; runtime.Goexit in it, or
+	// in a Decide, cannot be held up and ends the supervisor.
 	Observe func(Event)
 }
 
@@ -107,7 +108,8 @@ type Spec struct {
 type Child struct {
 	// ID names the child in its supervisor.
 	ID string
-	// Start starts it: Actor, Func, Tree, or a StartFunc.
+	// Start starts it: Actor, Func, Tree, or a StartFunc. Its supervisor waits for the start and answers nothing meanwhile: a child that
+	// asks its own supervisor something in its start waits until StartTimeout is over, and has not started then.
 	Start Starter
 	// Restart says after which ends it is restarted.
 	Restart Restart
@@ -115,12 +117,12 @@ type Child struct {
 	Significant bool
 	// Shutdown is how long it may take to stop before it is killed; KillAtOnce, NoLimit. 0 means 5 s, for a Tree no limit.
 	Shutdown time.Duration
-	// StartTimeout bounds its start. 0 means 30 s, negative no limit.
+	// StartTimeout bounds its start. 0 means 30 s, negative no limit. Of a StartFunc it bounds what that waits for under its Context.
 	StartTimeout time.Duration
 	// Backoff delays restarts. The zero value restarts at once.
 	Backoff Backoff
-	// Decide, if not nil, looks at a failure before the class does. With it, an actor is held at its failure with all that it has, so
-	// that it can be resumed.
+	// Decide, if not nil, looks at each end before the class does, at normal ones too, and at restarts that fail. With it, an actor is held
+	// at the failure of a message with all that it has, so that it can be resumed.
 	Decide func(Failure) Decision
 }
 
@@ -212,7 +214,10 @@ func (d Decision) String() string {
 // Starter starts a child in its supervisor's actor and returns its ref. It is the seam for children that live elsewhere: they are
 // monitored, and started anew, with a new ref, when they have ended. What Actor, Func and Tree return is restarted in place.
 type Starter interface {
-	// Start starts the child. It runs in the supervisor's turn: what it waits for must be bounded.
+	// Start starts the child. It runs in the supervisor's turn, which does nothing else meanwhile. After Child.StartTimeout its wait under
+	// ctx, or its next one, is interrupted with ErrStartTimeout; whatever else it waits for, and code that goes on, it must bound itself.
+	// An error, a panic, a ref that another child of this supervisor has already, and the supervisor itself are starts that failed.
+	// runtime.Goexit, and so t.FailNow, cannot be held up: it ends the supervisor.
 	Start(ctx *actor.Context) (actor.AnyRef, error)
 }
 
@@ -302,7 +307,9 @@ func Actor[M proto.Message](b actor.Behaviour[M], o ...actor.Options) Starter {
 }
 
 // Func is a child that is a plain function, run on a goroutine of its own: a server, a consumer of another library. Its context ends when
-// it is to stop; it should return then, with whatever error. Until then a return, an error or a panic is its end.
+// it is to stop; it should return then, with whatever error. Until then a return, an error or a panic is its end. Code that is not the
+// actor's cannot be killed: after a Kill, also that at the end of its Shutdown, f is left behind with a context that has ended, and where
+// the child is restarted the old call may still run beside the next one.
 func Func(f func(ctx context.Context) error) Starter {
 	g := &guarded{kind: KindFunc}
 	g.spawn = func(ctx *actor.Context, _ bool) (actor.AnyRef, bool, error) {

@@ -84,7 +84,8 @@ func (sup Supervisor) Stop(ctx context.Context) error {
 	return err
 }
 
-// Add starts one more child, after those that are there. Errors: ErrExists, ErrDynamic, what is wrong with the child, *StartError.
+// Add starts one more child, after those that are there. When ctx ends during the start Add returns, but the child is started all the same,
+// and stays. Errors: ErrExists, ErrDynamic, what is wrong with the child, *StartError, ctx's own.
 func (sup Supervisor) Add(ctx context.Context, c Child) (actor.AnyRef, error) {
 	return ask(ctx, sup, func(s *super) (actor.AnyRef, error) {
 		if s.spec.Strategy == Dynamic {
@@ -105,8 +106,9 @@ func (sup Supervisor) Add(ctx context.Context, c Child) (actor.AnyRef, error) {
 	})
 }
 
-// Spawn starts one more child of a Dynamic supervisor: start, or the template's if that is nil. Errors: ErrDynamic, ErrNoStart,
-// ErrNotInPlace, *StartError. Cost: one call, and nothing in memory beside the actor.
+// Spawn starts one more child of a Dynamic supervisor: start, or the template's if that is nil. When ctx ends during the start Spawn
+// returns, but the child is started all the same, and stays. Errors: ErrDynamic, ErrNoStart, ErrNotInPlace, *StartError, ctx's own.
+// Cost: one call, and nothing in memory beside the actor.
 func (sup Supervisor) Spawn(ctx context.Context, start Starter) (actor.AnyRef, error) {
 	return ask(ctx, sup, func(s *super) (actor.AnyRef, error) {
 		if s.spec.Strategy != Dynamic {
@@ -150,11 +152,11 @@ func (sup Supervisor) TerminateRef(ctx context.Context, ref actor.AnyRef) error 
 	return err
 }
 
-// Restart starts a child again that has ended for good or was terminated: with a new ref. ErrRunning: it runs.
+// Restart starts a child again that has ended for good or was terminated: with a new ref. ErrRunning: it runs, or waits to be started.
 func (sup Supervisor) Restart(ctx context.Context, id string) (actor.AnyRef, error) {
 	var ref actor.AnyRef
 	err := sup.with(ctx, id, func(s *super, k *kid) error {
-		if !k.ref.IsZero() {
+		if !k.gone {
 			return fmt.Errorf("%w: %q", ErrRunning, id)
 		}
 		k.row = 0
@@ -167,10 +169,10 @@ func (sup Supervisor) Restart(ctx context.Context, id string) (actor.AnyRef, err
 	return ref, err
 }
 
-// Delete gives up the place of a child that does not run. ErrRunning: it does.
+// Delete gives up the place of a child that is gone. ErrRunning: it runs, or waits to be started.
 func (sup Supervisor) Delete(ctx context.Context, id string) error {
 	return sup.with(ctx, id, func(s *super, k *kid) error {
-		if !k.ref.IsZero() {
+		if !k.gone {
 			return fmt.Errorf("%w: %q", ErrRunning, id)
 		}
 		k.waiting = 0 // for the restart of a sibling
@@ -220,7 +222,7 @@ func (s Status) String() string { return nameOf(s, "running", "waiting", "gone")
 type Info struct {
 	ID       string        // "" in a Dynamic supervisor
 	Kind     Kind          // what it is
-	Ref      actor.AnyRef  // zero when it is gone
+	Ref      actor.AnyRef  // zero when it is gone, or has none until it is started again, as a foreign one
 	Status   Status        // what it does
 	Restart  Restart       // its class
 	Restarts int           // so far
@@ -256,7 +258,7 @@ func (s *super) infos() []Info {
 func (s *super) info(k *kid) Info {
 	i := Info{ID: k.ID, Kind: k.kind(), Ref: k.ref, Restart: k.Restart, Restarts: k.restarts, Last: k.reason}
 	switch {
-	case k.ref.IsZero():
+	case k.gone:
 		i.Status = Gone
 	case k.waiting != 0:
 		i.Status = Waiting
@@ -301,12 +303,13 @@ func (sup Supervisor) Count(ctx context.Context) (Counts, error) {
 	})
 }
 
-// Lookup returns the ref of the child of that ID. ErrNoChild: there is none, or it is gone.
+// Lookup returns the ref of the child of that ID. ErrNoChild: there is none, it is gone, or it is a foreign one that waits to be started
+// and has no ref until then.
 func (sup Supervisor) Lookup(ctx context.Context, id string) (actor.AnyRef, error) {
 	var ref actor.AnyRef
 	err := sup.with(ctx, id, func(_ *super, k *kid) error {
 		if k.ref.IsZero() {
-			return fmt.Errorf("%w: %q has ended", ErrNoChild, id)
+			return fmt.Errorf("%w: %q has ended and was not started again", ErrNoChild, id)
 		}
 		ref = k.ref
 		return nil

@@ -855,6 +855,68 @@ func TestSupervisorIsNotDisturbed(t *testing.T) {
 	})
 }
 
+// SUP-14: a supervisor that is drained stops its children as one that is stopped does, also while it waits for a child to stop.
+func TestDrainedSupervisor(t *testing.T) {
+	for _, strategy := range strategies {
+		for _, busy := range []bool{false, true} {
+			bubble(t, func(t *testing.T, sys *actor.System) {
+				ends := make(chan actor.ReasonKind, 2)
+				slow := func(id string) supervisor.Child {
+					return supervisor.Child{ID: id, Start: supervisor.Actor(worker(), actor.Options{OnExit: func(ctx *actor.Context, why actor.Reason) {
+						clean, done := ctx.Cleanup(time.Second)
+						defer done()
+						var never actor.Event
+						_ = never.Wait(clean)
+						ends <- why.Kind
+					}})}
+				}
+				spec := supervisor.Spec{Strategy: strategy, Children: []supervisor.Child{slow("a"), slow("b")}}
+				if strategy == supervisor.Dynamic {
+					spec.Children = spec.Children[:1]
+				}
+				sup := start(t, sys, spec)
+				var one actor.AnyRef
+				if strategy == supervisor.Dynamic {
+					for range 2 {
+						ref, err := sup.Spawn(t.Context(), nil)
+						if err != nil {
+							t.Fatal(err)
+						}
+						one = ref
+					}
+				}
+				asked := make(chan error, 1)
+				if busy {
+					go func() {
+						if strategy == supervisor.Dynamic {
+							asked <- sup.TerminateRef(t.Context(), one)
+							return
+						}
+						asked <- sup.Terminate(t.Context(), "b")
+					}()
+					pass(500 * time.Millisecond)
+				}
+				if err := sup.Ref().Drain(); err != nil {
+					t.Fatal(err)
+				}
+				if why := ended(t, sup.Ref()); !why.Normal() {
+					t.Errorf("%v: it ended with %v", strategy, why)
+				}
+				if busy {
+					if err := <-asked; err != nil {
+						t.Errorf("%v: terminate: %v", strategy, err)
+					}
+				}
+				for range 2 {
+					if kind := <-ends; kind != actor.ReasonShutdown {
+						t.Errorf("%v, busy %v: a child ended with %v", strategy, busy, kind)
+					}
+				}
+			})
+		}
+	}
+}
+
 // SUP-4: the value that a child left is what Wait returns when it is not restarted.
 func TestValueOfAChild(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.System) {
