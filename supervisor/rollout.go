@@ -218,11 +218,15 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 	}
 	r := &rollOut{o: o, w: &watch{targets: map[actor.AnyRef]*target{}, adopted: map[*guarded]*guarded{}}, next: g, sup: sup}
 	refs, err := ask(ctx, sup, r.begin)
-	aside := context.WithoutCancel(ctx)
-	defer func() { _ = sup.ref.Send(aside, &rollOutEnd{watch: r.w, next: g}) }() // also where ctx has ended in the midst of begin
+	end := &rollOutEnd{watch: r.w, next: g}
 	if err != nil {
+		if sup.ref.Alive() {
+			_ = sup.ref.Send(context.Background(), end) // ctx may have ended in the midst of begin
+		}
 		return err
 	}
+	aside := context.WithoutCancel(ctx)
+	defer func() { _ = sup.ref.Send(aside, end) }()
 	over := false
 	defer func() {
 		if over {

@@ -219,8 +219,13 @@ type Starter interface {
 // StartFunc is a Starter made of a function.
 type StartFunc func(ctx *actor.Context) (actor.AnyRef, error)
 
-// Start calls f.
-func (f StartFunc) Start(ctx *actor.Context) (actor.AnyRef, error) { return f(ctx) }
+// Start calls f. A nil one starts nothing, which is an error.
+func (f StartFunc) Start(ctx *actor.Context) (actor.AnyRef, error) {
+	if f == nil {
+		return actor.AnyRef{}, errors.New("supervisor: a nil StartFunc")
+	}
+	return f(ctx)
+}
 
 // guarded is a Starter whose child keeps its ref over restarts.
 type guarded struct {
