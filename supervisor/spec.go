@@ -211,6 +211,8 @@ func (d Decision) String() string {
 
 // Starter starts a child in its supervisor's actor and returns its ref. It is the seam for children that live elsewhere: they are
 // monitored, and started anew, with a new ref, when they have ended. What Actor, Func and Tree return is restarted in place.
+// Such a child is nobody's: its supervisor stops it when it stops itself, but one that is killed leaves it running, and the next
+// incarnation starts another one. Where that must not be, let the child monitor the supervisor: ctx.Self is its ref.
 type Starter interface {
 	// Start starts the child. It runs in the supervisor's turn: what it waits for must be bounded.
 	Start(ctx *actor.Context) (actor.AnyRef, error)
