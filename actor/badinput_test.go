@@ -668,6 +668,10 @@ func TestNoSystem(t *testing.T) {
 			errs := map[string]error{"Stop": sys.Stop(ctx), "Close": sys.Close(), "Join": sys.Join(ctx), "Quiesce": sys.Quiesce(ctx)}
 			_, errs["AtExit"] = sys.AtExit(0, func(context.Context) {})
 			_, errs["LookupRef"] = actor.LookupRef[*num](sys, "x")
+			errs["RegisterBehaviour"] = actor.RegisterBehaviour(sys, "x", "1", hold(), nil)
+			if errs["SwapTo"] = sys.SwapTo(ctx, actor.AnyRef{}, "x", "1"); errors.Is(errs["SwapTo"], actor.ErrNoBehaviour) {
+				t.Errorf("SwapTo looks for a behaviour: %v", errs["SwapTo"])
+			}
 			names := sys.Names()
 			errs["Bind"], errs["Unbind"] = names.Bind("x", actor.AnyRef{}), names.Unbind("x", actor.AnyRef{})
 			errs["Alias"], errs["Unalias"] = names.Alias("x", "y"), names.Unalias("x")

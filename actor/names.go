@@ -122,14 +122,6 @@ func (sys *System) Lookup(name string) (AnyRef, bool) {
 	return sys.names.ref(h), h.id != 0
 }
 
-// mistaken is what is wrong with a name whose holder does not take what it should.
-func (n *Names) mistaken(name string) error {
-	if h, _ := n.table.Load(n.real(name)); h.id == 0 {
-		return ErrNoName
-	}
-	return ErrWrongType
-}
-
 // ref is the holder's, zero for nobody.
 func (n *Names) ref(h holder) AnyRef {
 	if h.id == 0 {
@@ -145,12 +137,16 @@ func LookupRef[M proto.Message](sys *System, name string) (Ref[M], error) {
 		return Ref[M]{}, errNoSystem
 	}
 	h, _ := sys.names.table.Load(name)
-	if h.takes != tagOf[M]() {
-		if h = sys.names.byAlias(name); h.takes != tagOf[M]() {
-			return Ref[M]{}, sys.names.mistaken(name)
-		}
+	if h.id == 0 {
+		h = sys.names.byAlias(name)
 	}
-	return Ref[M]{AnyRef{sys.node, h.id}}, nil
+	switch { // of this holder, whoever has the name by now
+	case h.takes == tagOf[M]():
+		return Ref[M]{AnyRef{sys.node, h.id}}, nil
+	case h.id == 0:
+		return Ref[M]{}, ErrNoName
+	}
+	return Ref[M]{}, ErrWrongType
 }
 
 // byAlias returns who has the name that alias stands for, a zero holder for nobody. It looks again where aliases have changed meanwhile:

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"testing"
 
@@ -98,5 +99,23 @@ func TestAliasIsNeverNobodys(t *testing.T) {
 			_ = names.Unbind("a", a.AnyRef)
 			_ = names.Unbind("b", b.AnyRef)
 		}
+	}
+}
+
+// NAME-8: what is wrong is said of the holder that was found, not of one that has come since.
+func TestTypedLookupMeetsRegister(t *testing.T) {
+	sys, s := seamed(t)
+	names := sys.Names()
+	a := idle(sys)
+	for n := range 4 {
+		s.before(n, "a", func() { must(t, names.Bind("a", a.AnyRef)) })
+		switch ref, err := LookupRef[*emptypb.Empty](sys, "a"); {
+		case err == nil && ref == a:
+		case errors.Is(err, ErrNoName):
+		default:
+			t.Errorf("%v, %v, where it comes before look %d", ref, err, n)
+		}
+		s.do = nil
+		_ = names.Unbind("a", a.AnyRef)
 	}
 }

@@ -424,6 +424,9 @@ type registered struct {
 // RegisterBehaviour makes b known to sys by a name and a version, so that SwapTo can be told by a command or another node which one to
 // take. Migrate is what takes an actor from whatever it runs to b. ErrNameTaken: this version is registered already.
 func RegisterBehaviour[M proto.Message](sys *System, name, version string, b Behaviour[M], migrate func(old any) (any, error)) error {
+	if !sys.made() {
+		return errNoSystem
+	}
 	if b.b == nil {
 		return ErrNilBehaviour
 	}
@@ -439,6 +442,9 @@ func RegisterBehaviour[M proto.Message](sys *System, name, version string, b Beh
 
 // SwapTo is Swap with a registered behaviour. ErrNoBehaviour: nothing is registered by that name and version.
 func (sys *System) SwapTo(ctx context.Context, r AnyRef, name, version string) error {
+	if !sys.made() {
+		return errNoSystem
+	}
 	v, ok := sys.behaviours.Load([2]string{name, version})
 	if !ok {
 		return fmt.Errorf("actor: swap %v to %q %q: %w", r, name, version, ErrNoBehaviour)

@@ -76,6 +76,28 @@ func TestBadSpecs(t *testing.T) {
 	}
 }
 
+// BAD-14: Starters that are called directly, with nil for a function or a Context, answer with an error.
+func TestNilStarters(t *testing.T) {
+	for what, s := range map[string]supervisor.Starter{"StartFunc": supervisor.StartFunc(nil), "Actor": supervisor.Actor(worker()), "Func": supervisor.Func(nil),
+		"Tree": supervisor.Tree(supervisor.Spec{})} {
+		if ref, err := s.Start(nil); err == nil || !ref.IsZero() {
+			t.Errorf("%s: %v, %v", what, ref, err)
+		}
+	}
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		_, err := supervisor.Start(t.Context(), sys, supervisor.Spec{Children: []supervisor.Child{{ID: "a", Start: supervisor.StartFunc(nil)}}})
+		if err == nil || !strings.Contains(err.Error(), "a nil StartFunc") || strings.Contains(err.Error(), "panicked") {
+			t.Errorf("start: %v", err)
+		}
+		for _, sup := range []supervisor.Supervisor{{}, start(t, sys, supervisor.Spec{})} {
+			var none context.Context
+			if err := supervisor.RollOut(none, sup, supervisor.Actor(worker()), supervisor.RollOutOptions{}); err == nil {
+				t.Error("RollOut takes a nil context")
+			}
+		}
+	})
+}
+
 // SUP-16: extremes of what is allowed.
 func TestExtremeSpecs(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.System) {
@@ -207,7 +229,7 @@ func TestStartsThatFail(t *testing.T) {
 		"bad options":      {supervisor.Actor(worker(), actor.Options{Mailbox: actor.Mailbox{Capacity: -1}}), "capacity", 0},
 		"name taken":       {supervisor.Actor(worker(), actor.Options{Name: "taken"}), actor.ErrNameTaken.Error(), 0},
 		"no function":      {supervisor.Func(nil), actor.ErrNilBehaviour.Error(), 0},
-		"StartFunc nil":    {supervisor.StartFunc(nil), "nil pointer", 0},
+		"StartFunc nil":    {supervisor.StartFunc(nil), "a nil StartFunc", 0},
 		"StartFunc blocks": {supervisor.StartFunc(func(ctx *actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, block(ctx) }), supervisor.ErrStartTimeout.Error(), 2 * time.Second},
 		"StartFunc zero":   {supervisor.StartFunc(func(*actor.Context) (actor.AnyRef, error) { return actor.AnyRef{}, nil }), actor.ErrNoActor.Error(), 0},
 		"tree":             {supervisor.Tree(supervisor.Spec{Children: []supervisor.Child{{ID: "x", Start: on(block), StartTimeout: time.Second}}}), supervisor.ErrStartTimeout.Error(), time.Second},

@@ -206,7 +206,9 @@ func (w *watch) hasCrashed(t *target) bool {
 // RollOut swaps the behaviour of a supervisor's children to that of next, which Actor has made, while they run: first the canaries, then
 // the rest in steps, at last those that were started meanwhile. When a child fails with the new behaviour, a swap fails, Check says no or
 // panics, or ctx ends, all go back to what they had, and a *RollOutError tells. Afterwards the spec starts the new one, also for restarts
-// and for children that are added. A caller that is an actor and is killed leaves the roll-out where it is.
+// and for children that are spawned. A caller that is an actor and is killed leaves the roll-out where it is.
+// In a Tree that holds for the actor of that supervisor: it outlasts its restarts. Terminate and Restart of the Tree, and a restart of the
+// supervisor that it is a child of, make another actor of the Spec that Tree was given, with the behaviours that are in that.
 // Errors: ErrRollingOut, ErrNoChild, what is wrong with the options; nothing has been swapped then.
 func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions) (err error) {
 	g, ok := next.(*guarded)
@@ -218,11 +220,15 @@ func RollOut(ctx context.Context, sup Supervisor, next Starter, o RollOutOptions
 	}
 	r := &rollOut{o: o, w: &watch{targets: map[actor.AnyRef]*target{}, adopted: map[*guarded]*guarded{}}, next: g, sup: sup}
 	refs, err := ask(ctx, sup, r.begin)
-	aside := context.WithoutCancel(ctx)
-	defer func() { _ = sup.ref.Send(aside, &rollOutEnd{watch: r.w, next: g}) }() // also where ctx has ended in the midst of begin
+	end := &rollOutEnd{watch: r.w, next: g}
 	if err != nil {
+		if sup.ref.Alive() {
+			_ = sup.ref.Send(context.Background(), end) // ctx may have ended in the midst of begin
+		}
 		return err
 	}
+	aside := context.WithoutCancel(ctx)
+	defer func() { _ = sup.ref.Send(aside, end) }()
 	over := false
 	defer func() {
 		if over {

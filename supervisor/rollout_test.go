@@ -559,6 +559,74 @@ func TestRollOutOutlivesTheOldOnesFailure(t *testing.T) {
 	}
 }
 
+// ROLL-5: a roll-out in a Tree outlasts the tree's restarts, also one in the midst of it, but not a new start from its Spec.
+func TestRollOutInATree(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		spec := supervisor.Spec{}
+		for i := range 3 {
+			spec.Children = append(spec.Children, supervisor.Child{ID: strconv.Itoa(i), Start: supervisor.Actor(version(1))})
+		}
+		top := start(t, sys, supervisor.Spec{Intensity: 10, Children: []supervisor.Child{{ID: "tree", Start: supervisor.Tree(spec)}}})
+		tree := func() supervisor.Supervisor {
+			low, err := top.Tree(t.Context(), "tree")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return low
+		}
+		want := func(when string, v int64) {
+			t.Helper()
+			var refs []actor.AnyRef
+			for _, c := range spec.Children {
+				refs = append(refs, lookup(t, tree(), c.ID))
+			}
+			if diff := cmp.Diff([]int64{v, v, v}, versions(t, refs)); diff != "" {
+				t.Errorf("%s: versions (-want +got):\n%s", when, diff)
+			}
+		}
+		kill := func() {
+			tree().Ref().Kill()
+			settled(t, sys)
+		}
+		if err := supervisor.RollOut(t.Context(), tree(), supervisor.Actor(version(2)), supervisor.RollOutOptions{Settle: -1, Progress: func(done, _ int) {
+			if done == 1 {
+				kill()
+			}
+		}}); err != nil {
+			t.Error(err)
+		}
+		want("restarted in the midst of it", 2)
+		kill()
+		want("restarted afterwards", 2)
+		n := 0
+		err := supervisor.RollOut(t.Context(), tree(), supervisor.Actor(version(3)), supervisor.RollOutOptions{Settle: -1, Progress: func(done, _ int) {
+			if n++; n == 3 { // the Spec adopts it
+				_, _ = tree().Add(t.Context(), supervisor.Child{ID: "more", Start: supervisor.Actor(version(1))})
+			}
+		}, Check: func(context.Context, []actor.AnyRef) error {
+			if n < 3 {
+				return nil
+			}
+			kill()
+			want("restarted by the Spec that has adopted it", 3)
+			return errBroken
+		}})
+		if !errors.Is(err, errBroken) {
+			t.Error(err)
+		}
+		want("rolled back after a restart", 2)
+		kill()
+		want("restarted after that", 2)
+		if err := top.Terminate(t.Context(), "tree"); err != nil {
+			t.Error(err)
+		}
+		if _, err := top.Restart(t.Context(), "tree"); err != nil {
+			t.Error(err)
+		}
+		want("started again", 1)
+	})
+}
+
 // ROLL-4: what cannot be rolled out is refused, and nothing is swapped: wrong options, another type of message, something that is no
 // Actor, children that are none, two at once.
 func TestBadRollOuts(t *testing.T) {

@@ -213,6 +213,8 @@ func (d Decision) String() string {
 
 // Starter starts a child in its supervisor's actor and returns its ref. It is the seam for children that live elsewhere: they are
 // monitored, and started anew, with a new ref, when they have ended. What Actor, Func and Tree return is restarted in place.
+// Such a child is nobody's: its supervisor stops it when it stops itself, but one that is killed leaves it running, and the next
+// incarnation starts another one. Where that must not be, let the child monitor the supervisor: ctx.Self is its ref.
 type Starter interface {
 	// Start starts the child. It runs in the supervisor's turn, which does nothing else meanwhile. After Child.StartTimeout its wait under
 	// ctx, or its next one, is interrupted with ErrStartTimeout; whatever else it waits for, and code that goes on, it must bound itself.
@@ -224,8 +226,13 @@ type Starter interface {
 // StartFunc is a Starter made of a function.
 type StartFunc func(ctx *actor.Context) (actor.AnyRef, error)
 
-// Start calls f.
-func (f StartFunc) Start(ctx *actor.Context) (actor.AnyRef, error) { return f(ctx) }
+// Start calls f. A nil one starts nothing, which is an error.
+func (f StartFunc) Start(ctx *actor.Context) (actor.AnyRef, error) {
+	if f == nil {
+		return actor.AnyRef{}, errors.New("supervisor: a nil StartFunc")
+	}
+	return f(ctx)
+}
 
 // guarded is a Starter whose child keeps its ref over restarts.
 type guarded struct {

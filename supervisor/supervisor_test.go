@@ -563,6 +563,33 @@ func TestSupervisorKilled(t *testing.T) {
 	})
 }
 
+// SUP-13: a kill of a supervisor leaves alone what another Starter has started, and the next incarnation starts another one. A stop stops it.
+func TestForeignChildrenOutliveAKill(t *testing.T) {
+	bubble(t, func(t *testing.T, sys *actor.System) {
+		elsewhere := supervisor.StartFunc(func(*actor.Context) (actor.AnyRef, error) {
+			ref, err := actor.Spawn(sys, worker())
+			return ref.AnyRef, err
+		})
+		tree := supervisor.Tree(supervisor.Spec{Children: []supervisor.Child{{ID: "foreign", Start: elsewhere}}})
+		top := start(t, sys, supervisor.Spec{Children: []supervisor.Child{{ID: "tree", Start: tree}}})
+		low, err := top.Tree(t.Context(), "tree")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := lookup(t, low, "foreign")
+		low.Ref().Kill()
+		settled(t, sys)
+		second := lookup(t, low, "foreign")
+		if err := top.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if second == first || !first.Alive() || second.Alive() {
+			t.Errorf("%v, alive: %v, and %v, alive: %v", first, first.Alive(), second, second.Alive())
+		}
+		first.Stop()
+	})
+}
+
 // SUP-9: a dynamic supervisor has any number of children, with arguments of their own if need be, counts them, and forgets those that end.
 func TestDynamic(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.System) {
