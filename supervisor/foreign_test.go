@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,11 +17,8 @@ import (
 func foreign(sys *actor.System, fails ...int) supervisor.StartFunc {
 	n := 0
 	return func(*actor.Context) (actor.AnyRef, error) {
-		n++
-		for _, f := range fails {
-			if n == f {
-				return actor.AnyRef{}, errBroken
-			}
+		if n++; slices.Contains(fails, n) {
+			return actor.AnyRef{}, errBroken
 		}
 		ref, err := actor.Spawn(sys, worker())
 		return ref.AnyRef, err
