@@ -406,11 +406,13 @@ func settledBut(t *testing.T, sys *actor.System) {
 // SUP-11: a function that ignores its context is left behind after its Shutdown.
 func TestFuncThatIgnoresItsContext(t *testing.T) {
 	bubble(t, func(t *testing.T, sys *actor.System) {
-		release := make(chan struct{})
+		running, release := make(chan struct{}), make(chan struct{})
 		sup := start(t, sys, supervisor.Spec{Children: []supervisor.Child{{ID: "f", Shutdown: time.Second, Start: supervisor.Func(func(context.Context) error {
+			close(running)
 			<-release
 			return nil
 		})}}})
+		<-running // a stop that overtakes its first turn has nothing to wait for
 		before := time.Now()
 		if err := sup.Stop(t.Context()); err != nil || time.Since(before).Round(time.Millisecond) != time.Second {
 			t.Errorf("stop: %v after %v", err, time.Since(before))
