@@ -322,7 +322,7 @@ func (w *worker) commit(c *carrier) *cell {
 	case waitSlot:
 		w.slot = nil
 		s.ex.pushShared(c.ctx.cell)
-		s.ex.nBlocked.Add(-1)
+		s.ex.unblocked() // what was pushed may have ended by now, and the slots rest
 	}
 	return nil
 }
