@@ -97,19 +97,18 @@ func (l *list[E]) take() []E {
 	return append([]E(nil), l.all...)
 }
 
-// watchNames spawns an actor that watches names and keeps the events.
-func watchNames(t *testing.T, sys *actor.System, reg *registry.Registry, names ...string) (*list[registry.NameEvent], actor.Ref[*num]) {
+// watching spawns an actor that watches each of names by means of watch, and keeps the events.
+func watching[E any](t *testing.T, sys *actor.System, names []string, watch func(ctx *actor.Context, name string, adapt func(E) *num) error) (*list[E], actor.Ref[*num]) {
 	t.Helper()
-	events := new(list[registry.NameEvent])
+	events := new(list[E])
 	started := make(chan error, 1)
-	r := idler(sys, actor.Options{OnStart: func(ctx *actor.Context) error {
+	r := idler(sys, actor.Options{OnStart: func(ctx *actor.Context) (err error) {
+		defer func() { started <- err }()
 		for _, name := range names {
-			if _, err := registry.WatchName(ctx, reg, name, func(e registry.NameEvent) *num { events.add(e); return new(num) }); err != nil {
-				started <- err
+			if err = watch(ctx, name, func(e E) *num { events.add(e); return new(num) }); err != nil {
 				return err
 			}
 		}
-		started <- nil
 		return nil
 	}})
 	if err := <-started; err != nil {
@@ -118,25 +117,20 @@ func watchNames(t *testing.T, sys *actor.System, reg *registry.Registry, names .
 	return events, r
 }
 
-// watchGroups is watchNames for groups.
+func watchNames(t *testing.T, sys *actor.System, reg *registry.Registry, names ...string) (*list[registry.NameEvent], actor.Ref[*num]) {
+	t.Helper()
+	return watching(t, sys, names, func(ctx *actor.Context, name string, adapt func(registry.NameEvent) *num) error {
+		_, err := registry.WatchName(ctx, reg, name, adapt)
+		return err
+	})
+}
+
 func watchGroups(t *testing.T, sys *actor.System, reg *registry.Registry, groups ...string) (*list[registry.GroupEvent], actor.Ref[*num]) {
 	t.Helper()
-	events := new(list[registry.GroupEvent])
-	started := make(chan error, 1)
-	r := idler(sys, actor.Options{OnStart: func(ctx *actor.Context) error {
-		for _, name := range groups {
-			if _, err := registry.WatchGroup(ctx, reg, name, func(e registry.GroupEvent) *num { events.add(e); return new(num) }); err != nil {
-				started <- err
-				return err
-			}
-		}
-		started <- nil
-		return nil
-	}})
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	return events, r
+	return watching(t, sys, groups, func(ctx *actor.Context, name string, adapt func(registry.GroupEvent) *num) error {
+		_, err := registry.WatchGroup(ctx, reg, name, adapt)
+		return err
+	})
 }
 
 func quiesce(t *testing.T, sys *actor.System) {
