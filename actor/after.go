@@ -84,6 +84,10 @@ func (t *Timer) fire() {
 		}
 		t.again()
 	}()
+	if t.to.Remote() {
+		tickAbroad(t.to, t.msg)
+		return
+	}
 	alive = t.to.node.sys.tick(t.to, t.msg)
 }
 

@@ -64,7 +64,8 @@ type call struct {
 	car   *carrier  // of a calling actor
 	cell  *cell     // the calling actor
 	done  chan bool // of a calling goroutine
-	sys   *System   // of the caller; of the callee where a goroutine calls
+	sys   *System   // of the caller; of the callee where a goroutine calls, or another node
+	back  Caller    // where another node calls
 	value any
 	err   error
 	until atomic.Int64 // deadline on the clock of home, 0 for none
@@ -144,7 +145,7 @@ func (c *call) taken(seq uint32, a *cell) bool {
 
 // home is the System that the call went to first: deadlines count from its start.
 func (c *call) home() *System {
-	if at := c.calleeAt.Load(); at != nil {
+	if at := c.calleeAt.Load(); at != nil && at.sys != nil {
 		return at.sys
 	}
 	return c.sys
@@ -240,6 +241,11 @@ func (c *call) finish(s *slot, seq uint32, value any, err error) bool {
 	c.value, c.err = value, err
 	sys, cell, done := c.sys, c.cell, c.done
 	c.state.Store(uint64(seq)<<callShift | callDone)
+	if c.back != nil {
+		m, _ := value.(proto.Message)
+		c.back.Answered(m, err)
+		return true
+	}
 	if done != nil {
 		done <- true
 		return true
@@ -280,7 +286,9 @@ func (c *call) close(seq uint32, why error) (answered bool) {
 	if h := c.holder.Load(); uint32(h>>32) == seq {
 		sys := c.home()
 		if m := c.moved.Load(); m != nil && m.seq == seq && m.to.node != nil {
-			sys = m.to.node.sys
+			if sys = m.to.node.sys; sys == nil {
+				return false // another node has it
+			}
 		}
 		if a := sys.table.at(uint32(h)); a != nil {
 			sys.rouse(nil, a)
@@ -344,7 +352,7 @@ func (w *waiting) call(r AnyRef, m proto.Message) (v any, refused bool, err erro
 	}
 	k.cell = a
 	until := w.until
-	if until != 0 && r.node.sys != k.sys {
+	if until != 0 && r.node.sys != k.sys && r.node.sys != nil {
 		until = max(k.sys.ex.start.Add(until).Sub(r.node.sys.ex.start), 1)
 	}
 	if k.until.Load() != int64(until) {
@@ -355,6 +363,13 @@ func (w *waiting) call(r AnyRef, m proto.Message) (v any, refused bool, err erro
 	if err := w.ctx.deadlock(c, r); err != nil {
 		k.close(seq, err)
 		return nil, false, err
+	}
+	if r.Remote() {
+		if noMessage(m) {
+			k.close(seq, ErrNilMessage)
+			return nil, true, ErrNilMessage
+		}
+		return w.callAbroad(k, seq, r, m)
 	}
 	c.names = true
 	err = send(w.ctx, r, envelope{msg: m, call: k, meta: uint64(seq)})
@@ -409,7 +424,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, r
 	if noMessage(m) {
 		return nil, false, ErrNilMessage
 	}
-	sys := r.node.sys
+	sys := r.node.home
 	out := sys.ex.outsiders.Get().(*outsider)
 	defer sys.ex.outsiders.Put(out)
 	k := &out.call
@@ -421,7 +436,18 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, r
 		k.until.Store(int64(until))
 	}
 	seq := k.open()
-	if err := sys.sendBy(ctx, out, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
+	if r.Remote() {
+		id, err := r.node.out.Send(ctx, AnyRef{}, r, m, RemoteCall{callRef{k, seq}})
+		if err != nil {
+			k.close(seq, err)
+			return nil, true, err
+		}
+		defer func() {
+			if errors.Is(err, ctx.Err()) {
+				r.node.out.Cancel(id)
+			}
+		}()
+	} else if err := sys.sendBy(ctx, out, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		k.close(seq, err)
 		return nil, true, err
 	}

@@ -14,19 +14,22 @@ type DeadReason uint8
 
 // Why messages become dead letters.
 const (
-	DeadStopped   DeadReason = iota // its receiver ended before its turn came
-	DeadWrongType                   // its receiver takes another type of message
-	DeadPanic                       // handling it made its receiver panic, or ranking a timer's the mailbox; it is not tried again
-	DeadFailed                      // handling it ended its receiver with an error, Goexit or a kill
-	DeadExpired                     // a call whose caller gave up before its turn came
-	DeadLateReply                   // a reply whose caller no longer waited
-	DeadOverflow                    // pushed out of a bounded mailbox by a newer one (DropOldest), or dropped there (DropNewest, SlowDrop, SlowCut)
+	DeadStopped     DeadReason = iota // its receiver ended before its turn came
+	DeadWrongType                     // its receiver takes another type of message
+	DeadPanic                         // handling it made its receiver panic, or ranking a timer's the mailbox; it is not tried again
+	DeadFailed                        // handling it ended its receiver with an error, Goexit or a kill
+	DeadExpired                       // a call whose caller gave up before its turn came
+	DeadLateReply                     // a reply whose caller no longer waited
+	DeadOverflow                      // pushed out of a bounded mailbox by a newer one (DropOldest), or dropped there (DropNewest, SlowDrop, SlowCut)
+	DeadNodeDown                      // its receiver's node was declared dead before it confirmed the message, which may have arrived
+	DeadUnknownType                   // another node sent a type of message that this one does not know, or that does not decode
+	DeadRefused                       // another node sent it, and has not the role that it takes
 	deadReasons
 )
 
 // String names the reason as metrics do.
 func (r DeadReason) String() string {
-	names := [deadReasons]string{"stopped", "wrong_type", "panic", "failed", "expired", "late_reply", "overflow"}
+	names := [deadReasons]string{"stopped", "wrong_type", "panic", "failed", "expired", "late_reply", "overflow", "node_down", "unknown_type", "refused"}
 	if r < deadReasons {
 		return names[r]
 	}

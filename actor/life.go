@@ -138,6 +138,10 @@ func (r AnyRef) gone() Down {
 
 // watch registers m with target; false if target has ended.
 func (m *monitor) watch(target AnyRef) bool {
+	if target.Remote() {
+		target.node.out.Watch(m.who, target, m.id, func(d Down) { m.tell(nil, d) })
+		return true
+	}
 	a, mu := target.locked()
 	if a == nil {
 		return false
@@ -176,6 +180,10 @@ func (ctx *Context) Demonitor(m MonitorRef) error {
 }
 
 func (r AnyRef) unwatch(k monitorKey) {
+	if r.Remote() {
+		r.node.out.Unwatch(AnyRef{k.by, 0}, r, k.id)
+		return
+	}
 	a, mu := r.locked()
 	if a == nil {
 		return
@@ -211,6 +219,12 @@ func (ctx *Context) Link(other AnyRef) error {
 	if l, ok := self.addLink(other); !ok || l.told {
 		return nil // what can be told of other is on its way already
 	}
+	if other.Remote() {
+		if err := other.signal(self, Signal{Kind: SignalLink}); err != nil {
+			self.exitSignal(c.slot, Down{Ref: other, Reason: Reason{Kind: ReasonNodeDown, Err: err}})
+		}
+		return nil
+	}
 	if _, ok := other.addLink(self); !ok {
 		self.exitSignal(c.slot, other.gone())
 	}
@@ -225,6 +239,10 @@ func (ctx *Context) Unlink(other AnyRef) error {
 		return ctx.own()
 	}
 	ctx.Self().dropLink(other)
+	if other.Remote() {
+		_ = other.signal(ctx.Self(), Signal{Kind: SignalUnlink}) // a node that is down forgets by itself
+		return nil
+	}
 	other.dropLink(ctx.Self())
 	return nil
 }
@@ -280,6 +298,10 @@ func (r AnyRef) dropLink(to AnyRef) {
 // exitSignal tells r that d.Ref has ended, if they are linked. To look for the link and to act on it is one step, so that
 // nothing comes after Unlink.
 func (r AnyRef) exitSignal(s *slot, d Down) {
+	if r.Remote() {
+		_ = r.signal(d.Ref, Signal{Kind: SignalExit, Why: d.Reason}) // a node that is down has been told
+		return
+	}
 	a, mu := r.locked()
 	if a == nil {
 		return
@@ -349,6 +371,9 @@ func (r AnyRef) Drain() error {
 		return ErrNoActor
 	}
 	r.awaitTurn("drains")
+	if r.Remote() {
+		return r.signal(AnyRef{}, Signal{Kind: SignalDrain})
+	}
 	return r.node.sys.post(nil, r, drainMsg{})
 }
 
@@ -375,6 +400,9 @@ func (r AnyRef) Interrupt(err error) error {
 		return errors.New("actor: Interrupt needs an error to interrupt with")
 	}
 	r.awaitTurn("interrupts")
+	if r.Remote() {
+		return r.signal(AnyRef{}, Signal{Kind: SignalInterrupt, Err: err})
+	}
 	a, mu := r.locked()
 	if a == nil {
 		return ErrStopped
@@ -432,6 +460,10 @@ func (r AnyRef) askStop(s *slot, bit uint32, why Reason) { r.askStopUnless(s, bi
 
 // askStopUnless is askStop for an actor of which unless, under its lock, does not say no; it reports whether it did not.
 func (r AnyRef) askStopUnless(s *slot, bit uint32, why Reason, unless func(*cell) bool) bool {
+	if r.Remote() {
+		r.askStopAbroad(bit, why)
+		return true
+	}
 	a, mu := r.locked()
 	if a == nil {
 		return true
@@ -662,8 +694,11 @@ func handOut(list *[]envelope, f func(envelope)) {
 
 // lose makes a dead letter of what the actor leaves behind. A Down or a timer's tick that nobody is left to hear counts as handled.
 func (c *carrier) lose(self AnyRef, env envelope, exit *ExitError) {
-	if _, ok := env.msg.(adapter); ok {
+	if ad, ok := env.msg.(adapter); ok {
 		c.slot.tally.handled++
+		if m, ok := ad.(*mark); ok {
+			m.f()
+		}
 		return
 	}
 	to := AnyRef{self.node, uint64(env.gen())<<32 | self.id&lowWord}

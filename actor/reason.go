@@ -17,12 +17,13 @@ const (
 	ReasonPanic                      // its behaviour panicked
 	ReasonKilled                     // Kill
 	ReasonNoActor                    // it had ended, or never lived, when it was asked about
+	ReasonNodeDown                   // its node is down, as far as is known here; it may live on there
 	reasonKinds
 )
 
 // String names the kind in lower case, as metrics do.
 func (k ReasonKind) String() string {
-	names := [reasonKinds]string{"normal", "shutdown", "error", "panic", "killed", "no_actor"}
+	names := [reasonKinds]string{"normal", "shutdown", "error", "panic", "killed", "no_actor", "node_down"}
 	if k < reasonKinds {
 		return names[k]
 	}

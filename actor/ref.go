@@ -9,8 +9,10 @@ import (
 
 // node is where an actor lives. There is one value for each incarnation of a System, so that refs compare.
 type node struct {
-	id  uint64  // random, new for each System
-	sys *System // the System in this process
+	id   uint64   // random, new for each System
+	sys  *System  // the System in this process; nil for another node's
+	out  Outbound // the way to another node; nil for a System in this process
+	home *System  // of whose view it is: a node that is not in this process has one value for each System that knows it
 }
 
 // AnyRef is the address of an actor whose message type is not known at compile time.
@@ -50,16 +52,25 @@ func (r AnyRef) Node() uint64 {
 	return r.node.id
 }
 
-// String renders the ref for logs: "actor 12.1" is generation 1 of index 12.
+// String renders the ref for logs: "actor 12.1" is generation 1 of index 12, and "actor 12.1@..." that of another node.
 func (r AnyRef) String() string {
 	if r.node == nil {
 		return "actor none"
+	}
+	if r.Remote() {
+		return fmt.Sprintf("actor %d.%d@%016x", uint32(r.id), uint32(r.id>>32), r.node.id)
 	}
 	return fmt.Sprintf("actor %d.%d", uint32(r.id), uint32(r.id>>32))
 }
 
 // TypedRef narrows an untyped ref to messages of type M. It reports false if the actor has ended or does not take M.
+//
+// Of an actor on another node nothing is known: its ref is taken at its word. A message that it does not take ends there as a dead
+// letter.
 func TypedRef[M proto.Message](r AnyRef) (Ref[M], bool) {
+	if r.Remote() {
+		return Ref[M]{AnyRef: r}, true
+	}
 	a, mu := r.locked()
 	if a == nil {
 		return Ref[M]{}, false
@@ -136,8 +147,9 @@ func (r AnyRef) Queued() (n int, known bool) {
 	return 0, a.box.Resting() && r.Alive()
 }
 
-// Alive reports whether the actor has not ended yet. It may have by the time you look.
-func (r AnyRef) Alive() bool { return r.cell() != nil }
+// Alive reports whether the actor has not ended yet. It may have by the time you look. Of an actor on another node it is not known:
+// Alive is true for it, and Monitor tells.
+func (r AnyRef) Alive() bool { return r.Remote() || r.cell() != nil }
 
 // Send puts m into the actor's mailbox and returns at once; only a mailbox with the overflow policy Suspend may wait for
 // room, under ctx. nil means enqueued: the message now belongs to its receiver. With any error it was not delivered and
@@ -162,7 +174,13 @@ func (r Ref[M]) Deliver(ctx context.Context, m M) (int, error) { return r.AnyRef
 
 // Deliver is Ref.Deliver for an untyped ref.
 func (r AnyRef) Deliver(ctx context.Context, m proto.Message) (int, error) {
-	if err := send(ctx, r, envelope{msg: m}); err != nil {
+	err := error(nil)
+	if r.Remote() {
+		err = r.deliverAbroad(ctx, m)
+	} else {
+		err = send(ctx, r, envelope{msg: m})
+	}
+	if err != nil {
 		return 0, err
 	}
 	return 1, nil

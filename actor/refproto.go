@@ -15,7 +15,8 @@ func (r AnyRef) Proto() *greenroomv1.Ref {
 
 // RefFromProto is the ref that m names: AnyRef.Proto undone. nil and the empty message are the zero ref. The actor may have ended;
 // that is for Send to find out. ErrNoActor: m names an actor of another node, a System that is not this one, or none that there
-// could be. Cost: 0 allocs unless it fails.
+// could be; a node, if the System is no node itself (package remote).
+// Cost: 0 allocs unless it fails.
 func (sys *System) RefFromProto(m *greenroomv1.Ref) (AnyRef, error) {
 	switch {
 	case !sys.made():
@@ -23,7 +24,11 @@ func (sys *System) RefFromProto(m *greenroomv1.Ref) (AnyRef, error) {
 	case m.GetNode() == 0 && m.GetId() == 0:
 		return AnyRef{}, nil
 	case m.GetNode() != sys.node.id:
-		return AnyRef{}, fmt.Errorf("actor: a ref to node %016x, and this is %016x: %w", m.GetNode(), sys.node.id, ErrNoActor)
+		r, err := sys.RefAt(m.GetNode(), m.GetId())
+		if err != nil {
+			err = fmt.Errorf("actor: a ref to node %016x, and this is %016x: %w", m.GetNode(), sys.node.id, err)
+		}
+		return r, err
 	}
 	r := AnyRef{sys.node, m.GetId()}
 	if r.id>>32 == 0 || sys.table.at(uint32(r.id)) == nil {

@@ -172,6 +172,11 @@ func (c *carrier) take(ctx *Context, env envelope, gen uint32) bool {
 		s.latency(uint32(env.meta))
 	}
 	if env.gen() != gen {
+		if m, ok := env.msg.(*mark); ok {
+			s.tally.handled++
+			m.f()
+			return false
+		}
 		ctx.sys.deadLetter(s, AnyRef{ctx.sys.node, uint64(env.gen())<<32 | uint64(ctx.cell.idx)}, env, DeadStopped, nil)
 		return false
 	}

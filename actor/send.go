@@ -19,7 +19,7 @@ var ErrStopped = errors.New("actor: the actor has stopped")
 // ErrFull means that a bounded mailbox has no room: the message was not delivered and is still yours.
 var ErrFull = errors.New("actor: the mailbox is full")
 
-// ErrNoActor means that a ref addresses nobody: it is the zero value, or its System is not in this process.
+// ErrNoActor means that a ref addresses nobody: it is the zero value, or of a node that nobody knows.
 var ErrNoActor = errors.New("actor: no such actor")
 
 // ErrNilMessage means that a nil message was sent. It was not delivered.
@@ -54,6 +54,9 @@ func send(ctx context.Context, r AnyRef, env envelope) error {
 		if car := c.here(); car != nil {
 			return sys.sendFromActor(c, car, r, env)
 		}
+	}
+	if sys == nil {
+		return sendAbroad(ctx, r, env)
 	}
 	return sys.sendFromOutside(ctx, r, env)
 }

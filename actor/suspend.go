@@ -74,6 +74,9 @@ func (ctx *Context) resumed(giveUp bool) (any, bool) {
 // something else, or does not wait, or was resumed already.
 func (r AnyRef) Resume(v any) error {
 	r.awaitTurn("resumes")
+	if r.Remote() {
+		return r.signal(AnyRef{}, Signal{Kind: SignalResume, Value: v})
+	}
 	a, mu := r.locked()
 	if a == nil {
 		return ErrStopped
@@ -105,7 +108,7 @@ func (r AnyRef) Wait(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	sys := r.node.sys
+	sys := r.node.home
 	got := make(chan Down, 1)
 	m := &monitor{id: sys.nextID.Add(1)}
 	m.call = func(d Down) {

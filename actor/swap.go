@@ -134,6 +134,8 @@ func (req *swapRequest) end(err error) {
 	req.done.open()
 }
 
+var errSwapAbroad = errors.New("actor: a behaviour is a function, which does not travel: register it on the actor's node (RegisterBehaviour) and swap by name, with SwapTo")
+
 func swap(ctx context.Context, r AnyRef, b behaviour, o SwapOptions) error {
 	if r.node == nil {
 		return ErrNoActor
@@ -146,6 +148,9 @@ func swap(ctx context.Context, r AnyRef, b behaviour, o SwapOptions) error {
 	}
 	if c, ok := FromContext(ctx); ok && c.Self() == r && c.here() != nil {
 		return errors.New("actor: Swap of the caller itself would wait for itself: use Become")
+	}
+	if r.Remote() {
+		return errSwapAbroad
 	}
 	r.awaitTurn("swaps")
 	a := r.cell()

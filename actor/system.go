@@ -84,6 +84,8 @@ type System struct {
 	dead       deadLetters
 	metrics    metrics
 	channels   channelSet
+	abroad     atomic.Pointer[Abroad]
+	nodes      sync.Map // of other nodes, by id: *node
 
 	stopping atomic.Bool
 	shutting sync.Once
@@ -124,7 +126,7 @@ func NewSystem(o ...SystemOptions) (*System, error) {
 	}
 	sys.table.locks = &sys.locks
 	sys.names = newNames(sys)
-	sys.node = &node{id: binary.LittleEndian.Uint64(id[:]), sys: sys}
+	sys.node = &node{id: binary.LittleEndian.Uint64(id[:]), sys: sys, home: sys}
 	if opts.Seed != 0 {
 		sys.node.id = seededNode(opts.Seed)
 	}
@@ -139,6 +141,14 @@ func (sys *System) Name() string {
 		return ""
 	}
 	return sys.metrics.name
+}
+
+// Logger is what SystemOptions.Logger was, one that logs nothing if that was nil.
+func (sys *System) Logger() *slog.Logger {
+	if !sys.made() {
+		return slog.New(slog.DiscardHandler)
+	}
+	return sys.log
 }
 
 // NodeID is the random number of this incarnation of the System, as refs carry it. Under a seed it is drawn from that.
