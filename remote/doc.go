@@ -1,0 +1,2 @@
+// Package remote makes nodes of Systems: they reach each other's actors over the network.
+package remote
