@@ -1,0 +1,484 @@
+package remote
+
+// Hot path. Per message: 0 allocs, one uncontended lock, no reflection beyond what package proto does; held by TestSendAllocs.
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+
+	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
+	"github.com/greenroom-go/greenroom/remote/internal/wire"
+)
+
+const (
+	// frameBytes is how full a frame gets before the next one is begun.
+	frameBytes = 64 << 10
+	// pieceBytes is the longest envelope that goes into a frame in one piece.
+	pieceBytes = 32 << 10
+	// maxFrame is the longest frame that is read: a full one, the envelope that filled it, and what that says beside its message.
+	maxFrame = 128 << 10
+	// routesPerLane is how many routes have numbers at once.
+	routesPerLane = 1024
+)
+
+// pair is a sender and a receiver. What goes from one to the other keeps its order.
+type pair struct{ from, to uint64 }
+
+// route is what a route's number means.
+type route struct {
+	to uint64
+	t  *messageType
+}
+
+// routeChange is a route whose meaning changed within a frame.
+type routeChange struct {
+	number uint32
+	route
+}
+
+// frame is a part of a lane on its way: it is kept until the other side has it.
+type frame struct {
+	data     []byte // with its header
+	messages uint32 // of those that count in the ledger
+	changes  []routeChange
+	last     *large // its last piece is in this frame
+	piece    bool
+}
+
+// laneOut is the sending side of a lane: a sequence of numbered frames that outlives links.
+//
+// Senders append to cur. The writer, a goroutine that lives while there is a link and something to write, makes frames of it. Frames
+// stay in q until they are acknowledged; a new link begins with the first that is not.
+type laneOut struct {
+	s *session
+	n int // its number
+
+	mu      sync.Mutex
+	cur     []byte // the frame being filled, with room for its header
+	curMsgs uint32
+	changes []routeChange
+	q       []frame
+	base    uint64 // how many frames were acknowledged: the number of q[0]
+	next    int    // index in q of the next frame to write
+	known   []route
+	shadow  []route // routes as they are at q[0]: what the frames are read with if they never arrive
+	named   []bool  // types by number that the other side was told the name of
+	pairs   map[pair]*pairQueue
+	turns   []*pairQueue // the pairs that have something to send in pieces, in turn
+	pieces  int          // bytes of pieces that are not acknowledged
+	bulk    bool         // it is the turn of a piece
+	writing bool         // there is a writer
+	wake    chan struct{}
+	closed  bool
+
+	held atomic.Int64 // bytes that are not acknowledged
+}
+
+// pairQueue is what one pair has to send, since it has something that goes in pieces.
+type pairQueue struct {
+	pair
+	list []*large
+}
+
+// large is an envelope that waits to go in pieces, or behind one that does.
+type large struct {
+	id       uint64
+	data     []byte // the envelope with its length
+	sent     int
+	messages uint32
+}
+
+func newLaneOut(s *session, n int) *laneOut {
+	return &laneOut{s: s, n: n, wake: make(chan struct{}, 1)}
+}
+
+// message appends a message for r.to. e holds what the envelope says beside receiver, type and payload; size is that of m.
+func (l *laneOut) message(p pair, t *messageType, e *wire.Envelope, m proto.Message, size int) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return l.s.downError()
+	}
+	counts := uint32(0)
+	switch e.Kind {
+	case greenroomv1.Kind_KIND_UNSPECIFIED, greenroomv1.Kind_KIND_CALL, greenroomv1.Kind_KIND_DELIVER:
+		counts = 1
+	}
+	if size > pieceBytes || len(l.pairs) > 0 && l.pairs[p] != nil {
+		return l.long(p, t, e, m, size, counts)
+	}
+	l.address(e, p.to, t)
+	at, changed := len(l.cur), len(l.changes)
+	l.cur = e.Append(l.begin(), size)
+	head := len(l.cur)
+	l.cur, err = appendMessage(l.cur, m)
+	if err != nil || len(l.cur)-head != size {
+		l.cur = l.cur[:max(at, wire.FrameHeader)]
+		l.undo(changed)
+		return marshalError(t, err)
+	}
+	l.curMsgs += counts
+	l.grew(len(l.cur) - max(at, wire.FrameHeader))
+	l.full()
+	l.notify()
+	return nil
+}
+
+// plain appends an envelope without a message, or one whose payload is bytes.
+func (l *laneOut) plain(p pair, e *wire.Envelope) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return l.s.downError()
+	}
+	e.To = p.to
+	size := wire.NoBody
+	if e.HasBody {
+		size = len(e.Payload)
+	}
+	if n := e.Len(size); n > pieceBytes || len(l.pairs) > 0 && l.pairs[p] != nil {
+		l.enqueue(p, append(e.Append(make([]byte, 0, n), size), e.Payload...), 0)
+		l.notify()
+		return nil
+	}
+	at := max(len(l.cur), wire.FrameHeader)
+	l.cur = append(e.Append(l.begin(), size), e.Payload...)
+	l.grew(len(l.cur) - at)
+	l.full()
+	l.notify()
+	return nil
+}
+
+// begin is cur with room for the header of a frame.
+func (l *laneOut) begin() []byte {
+	if len(l.cur) == 0 {
+		if l.cur == nil {
+			l.cur = buffers.Get().(*[frameBytes + pieceBytes]byte)[:0]
+		}
+		l.cur = append(l.cur, make([]byte, wire.FrameHeader)...)
+	}
+	return l.cur
+}
+
+// buffers are those that frames are filled in.
+var buffers = sync.Pool{New: func() any { return new([frameBytes + pieceBytes]byte) }}
+
+func (l *laneOut) full() {
+	if len(l.cur) >= frameBytes {
+		l.seal()
+	}
+}
+
+// seal makes a frame of cur. A small one gets a buffer of its size: it may be kept for a while.
+func (l *laneOut) seal() {
+	f := frame{messages: l.curMsgs, changes: l.changes}
+	if len(l.cur) >= frameBytes/2 {
+		f.data, l.cur = l.cur, nil
+	} else {
+		f.data = append(make([]byte, 0, len(l.cur)), l.cur...)
+		l.cur = l.cur[:0]
+	}
+	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
+	l.curMsgs, l.changes = 0, nil
+	l.q = append(l.q, f)
+}
+
+// address has e name the receiver and the type, by a route if it has a number.
+func (l *laneOut) address(e *wire.Envelope, to uint64, t *messageType) {
+	if l.known == nil {
+		l.known = make([]route, routesPerLane)
+	}
+	i := (uint32(to)*2654435761 + t.number*40503) % routesPerLane
+	e.Route = i + 1
+	if l.known[i].to == to && l.known[i].t == t {
+		return
+	}
+	l.known[i] = route{to, t}
+	l.changes = append(l.changes, routeChange{i, route{to, t}})
+	e.To = to
+	l.nameType(e, t)
+}
+
+// undo takes back routes that an envelope changed that is not sent after all: they are told anew.
+func (l *laneOut) undo(changed int) {
+	for _, c := range l.changes[changed:] {
+		l.known[c.number] = route{}
+		if n := int(c.t.number); n < len(l.named) {
+			l.named[n] = false
+		}
+	}
+	l.changes = l.changes[:changed]
+}
+
+// nameType has e name a type by its number, and by its name as well if this is the first time.
+func (l *laneOut) nameType(e *wire.Envelope, t *messageType) {
+	e.Type = t.number
+	if n := int(t.number); n >= len(l.named) {
+		l.named = append(l.named, make([]bool, n+1-len(l.named)+8)...)
+	}
+	if !l.named[t.number] {
+		l.named[t.number] = true
+		e.TypeName = []byte(t.name)
+	}
+}
+
+func appendMessage(b []byte, m proto.Message) (out []byte, err error) {
+	out = b
+	err = guarded("a message's marshaller", func() error {
+		out, err = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
+		return err
+	})
+	return out, err
+}
+
+// long queues a message that goes in pieces, or has to wait for one of its pair that does. It says all of its address itself.
+func (l *laneOut) long(p pair, t *messageType, e *wire.Envelope, m proto.Message, size int, counts uint32) error {
+	e.To, e.TypeName = p.to, []byte(t.name)
+	data := e.Append(make([]byte, 0, e.Len(size)), size)
+	head := len(data)
+	data, err := appendMessage(data, m)
+	if err != nil || len(data)-head != size {
+		return marshalError(t, err)
+	}
+	l.enqueue(p, data, counts)
+	l.notify()
+	return nil
+}
+
+func (l *laneOut) enqueue(p pair, data []byte, counts uint32) {
+	q := l.pairs[p]
+	if q == nil {
+		q = &pairQueue{pair: p}
+		if l.pairs == nil {
+			l.pairs = make(map[pair]*pairQueue)
+		}
+		l.pairs[p] = q
+		l.turns = append(l.turns, q)
+	}
+	q.list = append(q.list, &large{id: l.s.nextID.Add(1), data: data, messages: counts})
+	l.s.bulk.Add(int64(len(data)))
+	l.held.Add(int64(len(data)))
+}
+
+func (l *laneOut) grew(n int) {
+	l.s.inflight.Add(int64(n))
+	l.held.Add(int64(n))
+}
+
+// piece makes a frame of the next piece of the pair whose turn it is.
+func (l *laneOut) piece() {
+	q := l.turns[0]
+	l.turns = l.turns[1:]
+	g := q.list[0]
+	f := frame{piece: true}
+	if g.sent == 0 && len(g.data) <= pieceBytes {
+		f.data = append(make([]byte, wire.FrameHeader, wire.FrameHeader+len(g.data)), g.data...)
+		g.sent = len(g.data)
+	} else {
+		e := wire.Envelope{Kind: greenroomv1.Kind_KIND_PIECE, ID: g.id}
+		if g.sent == 0 {
+			e.Size = uint64(len(g.data))
+		}
+		part := g.data[g.sent:min(g.sent+pieceBytes, len(g.data))]
+		f.data = e.Append(make([]byte, wire.FrameHeader, wire.FrameHeader+len(part)+40), len(part))
+		f.data = append(f.data, part...)
+		g.sent += len(part)
+	}
+	if g.sent == len(g.data) {
+		f.last, f.messages = g, g.messages
+		q.list[0] = nil
+		q.list = q.list[1:]
+	}
+	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
+	l.pieces += len(f.data)
+	l.q = append(l.q, f)
+	if len(q.list) == 0 {
+		delete(l.pairs, q.pair)
+		return
+	}
+	l.turns = append(l.turns, q)
+}
+
+// take returns the next frame to write: nil if there is none. Pieces take turns with what else there is to send, and are bounded by
+// the other side's pace, so that a long message holds nobody up.
+func (l *laneOut) take() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next == len(l.q) {
+		mayPiece := len(l.turns) > 0 && l.pieces < l.s.pieceWindow
+		if l.bulk = !l.bulk; l.bulk && mayPiece {
+			l.piece()
+		} else if len(l.cur) > wire.FrameHeader {
+			l.seal()
+		} else if mayPiece {
+			l.piece()
+		} else {
+			return nil
+		}
+	}
+	f := l.q[l.next].data
+	l.next++
+	return f
+}
+
+// notify wakes the writer. The caller holds the lock.
+func (l *laneOut) notify() {
+	if !l.writing {
+		l.s.startWriter(l)
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// acked takes note that the other side has received all frames before number n.
+func (l *laneOut) acked(n uint64) (ok bool) {
+	l.mu.Lock()
+	if n < l.base || n > l.base+uint64(len(l.q)) {
+		l.mu.Unlock()
+		return n < l.base // an ack may be overtaken by a newer one
+	}
+	small, long, messages := 0, 0, uint32(0)
+	count := int(n - l.base)
+	for i := range l.q[:count] {
+		f := &l.q[i]
+		messages += f.messages
+		if f.piece {
+			l.pieces -= len(f.data)
+		} else {
+			small += len(f.data) - wire.FrameHeader
+		}
+		if f.last != nil {
+			long += len(f.last.data)
+		}
+		l.follow(f.changes)
+		if cap(f.data) == frameBytes+pieceBytes {
+			buffers.Put((*[frameBytes + pieceBytes]byte)(f.data[:cap(f.data)]))
+		}
+		*f = frame{}
+	}
+	l.q = l.q[count:]
+	if len(l.q) == 0 {
+		l.q = l.q[:0:0]
+	}
+	l.base = n
+	l.next = max(l.next-count, 0)
+	if len(l.turns) > 0 {
+		l.notify()
+	}
+	l.mu.Unlock()
+	l.held.Add(-int64(small + long))
+	l.s.released(small, long, uint64(messages))
+	return true
+}
+
+// follow has shadow keep up with routes that changed in frames that have arrived.
+func (l *laneOut) follow(changes []routeChange) {
+	if len(changes) > 0 && l.shadow == nil {
+		l.shadow = make([]route, routesPerLane)
+	}
+	for _, c := range changes {
+		l.shadow[c.number] = c.route
+	}
+}
+
+// rewind has the next link begin with the first frame that the other side has not received: n have been. false: it cannot be so.
+func (l *laneOut) rewind(n uint64) bool {
+	if !l.acked(n) {
+		return false
+	}
+	l.mu.Lock()
+	l.next = 0
+	l.mu.Unlock()
+	return true
+}
+
+// pendingLocked reports whether there is something to write. The caller holds the lock.
+func (l *laneOut) pendingLocked() bool {
+	return l.next < len(l.q) || len(l.cur) > wire.FrameHeader || len(l.turns) > 0
+}
+
+// lost is an envelope that never was acknowledged.
+type lost struct {
+	wire.Envelope
+	to uint64
+	t  *messageType
+}
+
+// close ends the lane and returns what was not acknowledged, oldest first, but for order among pairs.
+func (l *laneOut) close() (all []lost) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	if len(l.cur) > wire.FrameHeader {
+		l.seal()
+	}
+	l.closed = true
+	done := make(map[*large]bool)
+	for i := range l.q {
+		f := &l.q[i]
+		l.follow(f.changes)
+		switch {
+		case f.last != nil:
+			done[f.last] = true
+			all = l.read(all, f.last.data)
+		case !f.piece:
+			all = l.read(all, f.data[wire.FrameHeader:])
+		}
+	}
+	for _, q := range l.turns {
+		for _, g := range q.list {
+			if !done[g] {
+				all = l.read(all, g.data)
+			}
+		}
+	}
+	l.q, l.turns, l.pairs, l.cur, l.known, l.shadow = nil, nil, nil, nil, nil, nil
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return all
+}
+
+// read appends the envelopes in b, which was written here.
+func (l *laneOut) read(all []lost, b []byte) []lost {
+	for len(b) > 0 {
+		body, rest, err := wire.Next(b)
+		if err != nil {
+			return all
+		}
+		b = rest
+		var x lost
+		if x.Decode(body) != nil {
+			return all
+		}
+		if x.to = x.To; x.Route != 0 && x.To == 0 && l.shadow != nil {
+			x.to = l.shadow[x.Route-1].to
+		}
+		if x.Route != 0 && l.shadow != nil {
+			x.t = l.shadow[x.Route-1].t
+		} else if len(x.TypeName) > 0 {
+			x.t, _ = typeNamedBytes(x.TypeName)
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+func marshalError(t *messageType, err error) error {
+	if err == nil {
+		err = errChanged
+	}
+	return fmt.Errorf("remote: %s cannot be marshalled: %w", t.name, err)
+}
+
+var errChanged = errors.New("it was changed meanwhile: a message belongs to its receiver once it is sent")

@@ -1,0 +1,473 @@
+package remote
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/greenroom-go/greenroom/actor"
+	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
+	"github.com/greenroom-go/greenroom/remote/internal/link"
+	"github.com/greenroom-go/greenroom/remote/internal/link/quiclink"
+	"github.com/greenroom-go/greenroom/remote/internal/pki"
+)
+
+// Node is a System's presence among others. Refs of it mean the same on every node: what is sent to an actor elsewhere, its monitors,
+// links and calls go by the Node, and nothing in how they are used tells the difference.
+// Any goroutine may use it.
+type Node struct {
+	sys   *actor.System
+	name  string
+	opts  Options
+	log   *slog.Logger
+	creds *pki.Source
+	tr    link.Transport
+	addr  string // where it listens
+	start time.Time
+	ctx   context.Context
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+	m     nodeMetrics
+	tasks atomic.Int64
+
+	mu       sync.Mutex
+	peers    map[string]*peer
+	fars     map[uint64]*incarnation
+	ignored  map[string]bool
+	watchers []*peerWatcher
+	changed  *actor.Event // set and replaced when a peer changes
+	stopped  bool
+}
+
+type nodeMetrics struct {
+	duplicates atomic.Uint64 // frames that came twice
+	suspended  atomic.Uint64 // times that a sender had to wait
+	malformed  atomic.Uint64 // links that ended for a breach of the protocol
+	links      atomic.Uint64
+	refused    atomic.Uint64
+}
+
+// peer is a node that is known by name. It has one living incarnation at a time.
+type peer struct {
+	name   string
+	addr   string // advertised
+	gossip string
+	now    *incarnation
+	up     bool
+	since  time.Time
+	id     link.Identity
+	leaves bool
+}
+
+// incarnation is one life of another node, and the way to its actors. It stays as long as refs of it may be around.
+type incarnation struct {
+	node *Node
+	id   uint64
+	load atomic.Uint32
+
+	sess atomic.Pointer[session]
+	mu   sync.Mutex
+	peer *peer // nil until it is known who this is
+	gone error // a later incarnation has taken the name: there is no way there any more
+	busy bool  // it is being dialed
+}
+
+// Start makes a node of sys: it accepts links and keeps those to Options.Peers. It returns once it listens; Node.Peer waits for a
+// peer. Stop it before the System.
+func Start(sys *actor.System, o Options) (*Node, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if sys == nil {
+		return nil, errors.New("remote: no System: make one with actor.NewSystem")
+	}
+	if o.Logger == nil {
+		o.Logger = sys.Logger()
+	}
+	n := &Node{
+		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event),
+		peers: make(map[string]*peer), fars: make(map[uint64]*incarnation), ignored: make(map[string]bool),
+	}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	if o.transport != nil {
+		n.tr, err = o.transport(n)
+	} else {
+		err = n.listen()
+	}
+	if err != nil {
+		n.stop()
+		return nil, err
+	}
+	if err := sys.SetAbroad(n); err != nil {
+		n.stop()
+		_ = n.tr.Close()
+		return nil, err
+	}
+	n.work.Go(n.acceptLinks)
+	for _, addr := range o.Peers {
+		n.work.Go(func() { n.keep(addr) })
+	}
+	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
+	return n, nil
+}
+
+func (n *Node) listen() (err error) {
+	if n.creds, err = n.opts.TLS.open(n.name, n.log); err != nil {
+		return err
+	}
+	if n.opts.Network == "tcp" {
+		return n.listenTCP()
+	}
+	tr, err := quiclink.Listen(n.opts.Listen, n.creds, quiclink.Options{
+		IdleTimeout: 2 * n.opts.DownAfter, HandshakesPerSecond: n.opts.HandshakesPerSecond, MaxLinks: 2 * n.opts.MaxPeers, Logger: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("remote: listen at %s: %w", n.opts.Listen, err)
+	}
+	n.tr, n.addr = tr, tr.Addr().String()
+	return nil
+}
+
+// Name is the node's name.
+func (n *Node) Name() string { return n.name }
+
+// System is whose presence the node is.
+func (n *Node) System() *actor.System { return n.sys }
+
+// Addr is the address that the node listens at, host:port.
+func (n *Node) Addr() string { return n.addr }
+
+// advertised is where others are told to reach the node.
+func (n *Node) advertised() string { return cmp.Or(n.opts.Advertise, n.addr) }
+
+func (n *Node) gossipAddr() string { return "" }
+
+// load is what the node tells of how busy it is.
+func (n *Node) load() uint32 { return uint32(min(n.tasks.Load(), 1<<31)) }
+
+func (n *Node) beatEvery() time.Duration { return n.opts.DownAfter / 5 }
+
+// granted is what a peer may do here.
+func (n *Node) granted(id link.Identity) link.Roles {
+	if n.opts.Policy.Grant == nil {
+		return id.Roles
+	}
+	return n.opts.Policy.Grant(id.Name, id.Roles) & id.Roles
+}
+
+func (n *Node) acceptLinks() {
+	for {
+		l, err := n.tr.Accept(n.ctx)
+		if err != nil {
+			return
+		}
+		n.work.Go(func() {
+			if err := n.run(l); err != nil {
+				n.noteEnd(l, err)
+			}
+			_ = l.Close(closeNormal, "")
+		})
+	}
+}
+
+// noteEnd logs how a link ended.
+func (n *Node) noteEnd(l link.Link, err error) {
+	var no *refusal
+	level := slog.LevelInfo
+	if errors.As(err, &no) && no.code == closeRefused {
+		n.m.refused.Add(1)
+		level = slog.LevelWarn
+	}
+	if n.ctx.Err() != nil {
+		level = slog.LevelDebug
+	}
+	n.log.Log(n.ctx, level, "link ended", "peer", l.Peer().Name, "addr", l.Addr(), "reason", err.Error())
+}
+
+const (
+	redialFirst = 20 * time.Millisecond
+	redialLast  = 2 * time.Second
+)
+
+// keep stays connected to the node at addr.
+func (n *Node) keep(addr string) {
+	wait := redialFirst
+	name, said := "", ""
+	for n.ctx.Err() == nil {
+		if name != "" && n.isUp(name) {
+			n.pause(redialLast / 4)
+			continue
+		}
+		began := time.Now()
+		who, err := n.dial(addr, "")
+		if who != "" {
+			name = who
+		}
+		var closed *link.CloseError
+		if errors.As(err, &closed) && closed.Code == closeRefused || errors.Is(err, errSelf) {
+			n.log.Error("a peer refuses this node: it is tried again", "addr", addr, "error", err.Error(), "in", 30*time.Second)
+			n.pause(30 * time.Second)
+			continue
+		}
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			n.log.Info("no link", "addr", addr, "error", said)
+		}
+		if time.Since(began) > redialLast {
+			wait = redialFirst
+		}
+		n.pause(wait/2 + rand.N(wait))
+		wait = min(2*wait, redialLast)
+	}
+}
+
+var errSelf = errors.New("remote: this is the same node")
+
+// dial makes a link to addr and has it run until it ends. It returns who is there, if that became known.
+func (n *Node) dial(addr, name string) (who string, err error) {
+	ctx, cancel := context.WithTimeout(n.ctx, greetTimeout)
+	l, err := n.tr.Dial(ctx, addr, name)
+	cancel()
+	if err != nil {
+		return "", err
+	}
+	err = n.run(l)
+	_ = l.Close(closeNormal, "")
+	return l.Peer().Name, err
+}
+
+// pause waits, unless the node stops.
+func (n *Node) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-n.ctx.Done():
+	}
+}
+
+func (n *Node) isUp(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[name]
+	return p != nil && p.up
+}
+
+// meet finds out which incarnation of which peer is on the other side of a link.
+func (n *Node) meet(g *greeting) (*incarnation, error) {
+	name, id := g.hello.GetName(), g.hello.GetIncarnation()
+	n.mu.Lock()
+	if n.stopped {
+		n.mu.Unlock()
+		return nil, &refusal{closeStopped, "the node stops"}
+	}
+	if n.ignored[name] {
+		n.mu.Unlock()
+		return nil, &refusal{closeRefused, fmt.Sprintf("%s ignores %s", n.name, name)}
+	}
+	p := n.peers[name]
+	if p == nil {
+		if len(n.peers) >= n.opts.MaxPeers {
+			n.mu.Unlock()
+			return nil, &refusal{closeRefused, fmt.Sprintf("%s knows %d peers already, which is its limit (MaxPeers)", n.name, n.opts.MaxPeers)}
+		}
+		p = &peer{name: name}
+		n.peers[name] = p
+	}
+	far, err := n.farLocked(id)
+	if err != nil {
+		n.mu.Unlock()
+		return nil, err
+	}
+	old := p.now
+	p.now, p.id = far, g.l.Peer()
+	p.leaves = false
+	if a := g.hello.GetAddress(); a != "" {
+		p.addr = reachable(a, g.l.Addr())
+	}
+	p.gossip = g.hello.GetGossipAddress()
+	n.mu.Unlock()
+	far.is(p)
+	if old != nil && old != far {
+		old.end(fmt.Errorf("remote: %s has started anew, as %016x: %w", old, id, actor.ErrNodeDown))
+	}
+	return far, nil
+}
+
+// reachable is a peer's advertised address; where that names no host, it is the one that its link comes from.
+func reachable(advertised, seen string) string {
+	host, port, err := net.SplitHostPort(advertised)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return advertised
+	}
+	from, _, err := net.SplitHostPort(seen)
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(from, port)
+}
+
+// farLocked is the incarnation of that number. The caller holds n.mu.
+func (n *Node) farLocked(id uint64) (*incarnation, error) {
+	if far := n.fars[id]; far != nil {
+		return far, nil
+	}
+	if len(n.fars) >= maxIncarnations {
+		return nil, fmt.Errorf("remote: %d incarnations of nodes are known: %w", len(n.fars), ErrLimit)
+	}
+	far := &incarnation{node: n, id: id}
+	n.fars[id] = far
+	return far, nil
+}
+
+// maxIncarnations bounds the incarnations of nodes that are remembered, living and dead.
+const maxIncarnations = 1 << 16
+
+// Outbound implements actor.Abroad.
+func (n *Node) Outbound(id uint64) (actor.Outbound, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	far, err := n.farLocked(id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, actor.ErrNoActor)
+	}
+	return far, nil
+}
+
+// whoIs answers a peer that looks for an incarnation.
+func (n *Node) whoIs(s *session, id uint64) {
+	n.mu.Lock()
+	var name, addr string
+	if far := n.fars[id]; far != nil {
+		far.mu.Lock()
+		if p := far.peer; p != nil && p.now == far {
+			name, addr = p.name, p.addr
+		}
+		far.mu.Unlock()
+	}
+	n.mu.Unlock()
+	if addr != "" {
+		s.say(&greenroomv1.Control{What: &greenroomv1.Control_ThisIs{ThisIs: &greenroomv1.ThisIs{Incarnation: id, Name: name, Address: addr}}})
+	}
+}
+
+// thisIs takes a peer's word for where an incarnation is. Whoever is there has to prove it.
+func (n *Node) thisIs(m *greenroomv1.ThisIs) {
+	n.mu.Lock()
+	far := n.fars[m.GetIncarnation()]
+	n.mu.Unlock()
+	if far != nil && far.sess.Load() != nil && len(m.GetAddress()) <= 300 {
+		far.connect(m.GetAddress(), m.GetName())
+	}
+}
+
+// recheck ends a link whose peer's certificate has expired or was revoked meanwhile. The next one needs a better one.
+func (n *Node) recheck(s *session, l link.Link) {
+	if n.creds == nil {
+		return
+	}
+	if err := n.creds.Check(l.Peer()); err != nil {
+		n.log.Warn("the certificate of a peer is no longer good: its link ends", "peer", s.far.String(), "error", err.Error())
+		_ = l.Close(closeRefused, clip(err.Error(), 200))
+	}
+}
+
+// changedLocked tells those who wait for peers. The caller holds n.mu.
+func (n *Node) changedLocked(p *peer, status PeerStatus) {
+	n.changed.Set()
+	n.changed = new(actor.Event)
+	e := PeerEvent{Peer: p.infoLocked(), Status: status}
+	for _, w := range n.watchers {
+		w.tell(e)
+	}
+}
+
+// Stop ends the node: it waits, under ctx, until peers have received what was sent, says goodbye and closes all links. What has not
+// arrived becomes dead letters. Refs to other nodes are ErrStopped afterwards. nil: all has arrived.
+func (n *Node) Stop(ctx context.Context) error {
+	n.mu.Lock()
+	if n.stopped {
+		n.mu.Unlock()
+		n.work.Wait()
+		return nil
+	}
+	n.stopped = true
+	n.changed.Set()
+	fars := slices.Collect(maps.Values(n.fars))
+	n.mu.Unlock()
+	var err error
+	for _, far := range fars {
+		if s := far.sess.Load(); s != nil && s.linkUp.Load() {
+			err = errors.Join(err, s.drain(ctx))
+		}
+	}
+	for _, far := range fars {
+		if s := far.sess.Load(); s != nil {
+			s.goodbye(ctx)
+		}
+		far.end(fmt.Errorf("%w: %w", ErrStopped, actor.ErrNodeDown))
+	}
+	n.stop()
+	_ = n.tr.Close()
+	_ = n.sys.SetAbroad(nil)
+	n.work.Wait()
+	n.mu.Lock()
+	for _, w := range n.watchers {
+		w.end()
+	}
+	n.watchers = nil
+	n.mu.Unlock()
+	return err
+}
+
+// drain waits until the other side has received everything.
+func (s *session) drain(ctx context.Context) error {
+	for s.inflight.Load() > 0 || s.bulk.Load() > 0 {
+		t := time.NewTimer(2 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("remote: %s has not confirmed %d bytes: %w", s.far, s.inflight.Load()+s.bulk.Load(), ctx.Err())
+		case <-s.ctx.Done():
+			t.Stop()
+			return nil // its end has told of what was lost
+		}
+	}
+	return nil
+}
+
+// goodbye tells the other side that this node stops, and gives the word a moment to get there.
+func (s *session) goodbye(ctx context.Context) {
+	s.mu.Lock()
+	at := s.at
+	if at != nil {
+		s.ackBytes = max(s.ackBytes, 1)
+		at.ctl.queue(&greenroomv1.Control{What: &greenroomv1.Control_Goodbye{Goodbye: &greenroomv1.Goodbye{Text: s.node.name + " stops", Leaves: true}}})
+		s.flushLocked()
+	}
+	s.mu.Unlock()
+	if at == nil {
+		return
+	}
+	t := time.NewTimer(200 * time.Millisecond)
+	defer t.Stop()
+	select { // the other side closes the link
+	case <-at.l.Done():
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,87 @@
+package remote
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/greenroom-go/greenroom/remote/internal/link"
+	"github.com/greenroom-go/greenroom/remote/internal/pki"
+)
+
+// Options configure a Node. Only Name and TLS are needed.
+type Options struct {
+	// Name is the node's name in its cluster; its certificate must bear it.
+	Name string
+	// Listen is the address to accept links at, host:port, over UDP. Empty means "127.0.0.1:0", which no other machine can reach.
+	Listen string
+	// Advertise is the address at which others reach the node, where it is not the one that it listens at: behind NAT, in a container, or
+	// where Listen names no host.
+	Advertise string
+	// TLS is where the node's certificate comes from: DevTLS, DirTLS or FilesTLS.
+	TLS TLS
+	// Peers are addresses, host:port, of nodes to stay connected to.
+	Peers []string
+	// Network is "quic", which empty means, or "tcp": TLS over TCP, a control for benches, with one connection a stream.
+	Network string
+	// DownAfter is after how long of silence a peer is declared down: its monitors fire, and what it has not confirmed is a dead letter. 0
+	// means 5 s. Shorter pauses, and links that break and come back within it, lose nothing.
+	DownAfter time.Duration
+	// MaxMessageBytes bounds one message. 0 means 16 MiB.
+	MaxMessageBytes int
+	// WindowBytes bounds what is sent to one peer and not acknowledged, twice: in messages up to 32 KiB, and in longer ones. Senders
+	// suspend while it is used up. 0 means 4 MiB.
+	WindowBytes int
+	// MaxQueuedBytes bounds what mailboxes here hold from one peer in all, counted as bytes on the wire and 64 more for each message.
+	// Beyond it nothing more is read from that peer. One mailbox may hold 1 MiB before those who send there suspend. 0 means 64 MiB.
+	MaxQueuedBytes int
+	// MaxPeers bounds the nodes that are known. 0 means 1,024.
+	MaxPeers int
+	// HandshakesPerSecond bounds how many links strangers may begin. 0 means 200.
+	HandshakesPerSecond int
+	// Policy says what peers may do, beyond what their certificates say. The zero value lets each do what its roles allow.
+	Policy Policy
+	// Files says what peers may do with files. The zero value: nothing.
+	Files FileOptions
+	// Logger gets what the node has to say. Nil means the System's.
+	Logger *slog.Logger
+
+	transport func(*Node) (link.Transport, error) // of tests
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if err := pki.CheckName(o.Name); err != nil {
+		return o, fmt.Errorf("remote: the node's name: %w", err)
+	}
+	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
+	for _, addr := range append([]string{o.Listen, cmp.Or(o.Advertise, "h:1")}, o.Peers...) {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return o, fmt.Errorf("remote: an address is host:port: %w", err)
+		}
+	}
+	if o.Network = cmp.Or(o.Network, "quic"); o.Network != "quic" && o.Network != "tcp" {
+		return o, fmt.Errorf("remote: no network is called %q: they are quic and tcp", o.Network)
+	}
+	if o.DownAfter < 0 || o.MaxMessageBytes < 0 || o.WindowBytes < 0 || o.MaxQueuedBytes < 0 || o.MaxPeers < 0 || o.HandshakesPerSecond < 0 {
+		return o, errors.New("remote: options must not be negative")
+	}
+	o.DownAfter = cmp.Or(o.DownAfter, 5*time.Second)
+	if o.DownAfter < 50*time.Millisecond {
+		return o, fmt.Errorf("remote: DownAfter is %v: a peer would be declared down for a hiccup; 50 ms is the least", o.DownAfter)
+	}
+	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 16<<20)
+	o.WindowBytes = cmp.Or(o.WindowBytes, 4<<20)
+	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, 64<<20)
+	o.MaxPeers = cmp.Or(o.MaxPeers, 1024)
+	o.HandshakesPerSecond = cmp.Or(o.HandshakesPerSecond, 200)
+	if o.MaxMessageBytes > 1<<30 || o.WindowBytes > 1<<30 || o.WindowBytes < 64<<10 {
+		return o, fmt.Errorf("remote: messages of %d bytes and a window of %d: the most are 1 GiB, and the least window is 64 KiB", o.MaxMessageBytes, o.WindowBytes)
+	}
+	return o, nil
+}
+
+// ErrLimit means that one of a node's bounds was reached: the error says which.
+var ErrLimit = errors.New("remote: a limit was reached")

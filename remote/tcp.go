@@ -1,0 +1,5 @@
+package remote
+
+import "errors"
+
+func (n *Node) listenTCP() error { return errors.New("remote: not yet") }
