@@ -36,10 +36,11 @@ type laneIn struct {
 
 // routeIn is what a route's number means, and how much came by it that its flow has not been told of.
 type routeIn struct {
-	to   uint64
-	t    *typeIn
-	flow *flow
-	held int
+	to      uint64
+	service uint64 // which, if to is one
+	t       *typeIn
+	flow    *flow
+	held    int
 }
 
 // typeIn is a type of message that the other side sends.
@@ -201,7 +202,7 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 // resolve finds out whom e is for, and of which type its message is.
 func (l *laneIn) resolve(e *wire.Envelope) (*routeIn, error) {
 	if e.Route == 0 {
-		return &routeIn{to: e.To, t: l.typeOf(e)}, nil
+		return l.s.node.routeTo(e.To, l.typeOf(e)), nil
 	}
 	if e.Route > routesPerLane {
 		return nil, broken("route %d", e.Route)
@@ -214,12 +215,12 @@ func (l *laneIn) resolve(e *wire.Envelope) (*routeIn, error) {
 		if r.flow != nil {
 			r.flow.settle(r)
 		}
-		*r = routeIn{to: e.To, t: l.typeOf(e)}
+		*r = *l.s.node.routeTo(e.To, l.typeOf(e))
 		if r.t == nil {
 			return nil, broken("a route without a type")
 		}
 	}
-	if r.to == 0 {
+	if r.t == nil {
 		return nil, broken("route %d means nothing", e.Route)
 	}
 	return r, nil
@@ -282,7 +283,7 @@ const perMessage = 64
 func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 	m, err := l.open(e, r)
 	if err == nil {
-		err = l.s.mayReach(r.to)
+		err = l.s.mayReach(r)
 	}
 	if err != nil {
 		l.s.undelivered(e, r, m, err, false)
@@ -310,7 +311,7 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 	back := &incoming{s: l.s, id: e.ID, p: pair{r.to, e.From}}
 	m, err := l.open(e, r)
 	if err == nil {
-		err = l.s.mayReach(r.to)
+		err = l.s.mayReach(r)
 	}
 	if err == nil {
 		err = l.s.accept(back)
@@ -355,7 +356,7 @@ func deadline(left time.Duration) time.Time {
 func (l *laneIn) deliver(e *wire.Envelope, r *routeIn, size int) {
 	m, err := l.open(e, r)
 	if err == nil {
-		err = l.s.mayReach(r.to)
+		err = l.s.mayReach(r)
 	}
 	f := l.flowOf(r)
 	if err == nil {

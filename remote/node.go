@@ -38,6 +38,7 @@ type Node struct {
 	work  sync.WaitGroup
 	m     nodeMetrics
 	tasks atomic.Int64
+	serve [serviceLimit]actor.AnyRef // system services, by number
 
 	mu       sync.Mutex
 	peers    map[string]*peer
@@ -112,6 +113,9 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		n.stop()
 		_ = n.tr.Close()
 		return nil, err
+	}
+	if err := n.startServices(); err != nil {
+		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
 	n.work.Go(n.acceptLinks)
 	for _, addr := range o.Peers {

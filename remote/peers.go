@@ -212,12 +212,3 @@ func (n *Node) watchPeers(post func(PeerEvent)) (stop func(), err error) {
 		n.mu.Unlock()
 	}, nil
 }
-
-// refOfSystem is the ref of one of a peer's system services.
-func (far *incarnation) service(id uint64) actor.AnyRef {
-	r, err := far.node.sys.RefAt(far.id, id)
-	if err != nil {
-		return actor.AnyRef{}
-	}
-	return r
-}

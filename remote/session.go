@@ -27,9 +27,6 @@ const (
 	answerLane = 0
 )
 
-// answersTo stands for the receiver in the routes of answers, which have none: their number says whose they are.
-const answersTo = 1
-
 // session is what two living incarnations have with each other: all that was sent and has not been confirmed, and who watches whom. It
 // outlives the links that it runs over. It ends when the other side is declared down; a later session with the same incarnation has
 // nothing to do with it.
@@ -153,7 +150,7 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 	}
 	p := pair{from.ID(), to.ID()}
 	size := proto.Size(m)
-	if err := s.admissible(t, size); err != nil {
+	if err := s.admissible(t, size, isService(to.ID())); err != nil {
 		return err
 	}
 	if s.pausedN.Load() > 0 {
@@ -185,11 +182,11 @@ func (s *session) sendMessage(ctx context.Context, from, to actor.AnyRef, m prot
 }
 
 // admissible tells why the peer would not take a message.
-func (s *session) admissible(t *messageType, size int) error {
+func (s *session) admissible(t *messageType, size int, service bool) error {
 	if limit := s.maxMessage.Load(); int64(size) > limit {
 		return fmt.Errorf("%w: %s of %d bytes, and %s takes %d", ErrTooLarge, t.name, size, s.far, limit)
 	}
-	if link.Roles(s.granted.Load())&link.MaySend == 0 {
+	if link.Roles(s.granted.Load())&link.MaySend == 0 && !service {
 		return fmt.Errorf("%w: %s lets this node send nothing (role send)", ErrRefused, s.far)
 	}
 	return s.types.accepts(t)
@@ -313,10 +310,14 @@ func (s *session) confirm(p pair, id uint64, err error) {
 
 // --- receiving ---
 
-// mayReach tells why the peer's messages may not reach actor id.
-func (s *session) mayReach(uint64) error {
-	if link.Roles(s.roles.Load())&link.MaySend == 0 {
-		return fmt.Errorf("%w: %s may send nothing here (role send)", ErrRefused, s.far)
+// mayReach tells why the peer's messages may not reach r.
+func (s *session) mayReach(r *routeIn) error {
+	need := link.MaySend
+	if r.service != 0 {
+		need = roleFor[r.service]
+	}
+	if link.Roles(s.roles.Load())&need == 0 {
+		return fmt.Errorf("%w: %s has not the role %v here", ErrRefused, s.far, need)
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 		s.isDown(l, e, r, &fail)
 		return nil
 	}
-	if s.mayReach(r.to) != nil {
+	if s.mayReach(r) != nil {
 		return nil // what such a peer sends has no effect; its messages are dead letters
 	}
 	from, err := s.node.sys.RefAt(s.far.id, e.From)

@@ -1,0 +1,76 @@
+package remote
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/greenroom-go/greenroom/actor"
+	"github.com/greenroom-go/greenroom/remote/internal/link"
+)
+
+// System services are actors of a node that have the same number on every node: whoever has a link can call them, if its roles allow
+// that. Such a number has no generation, so that it is no other actor's.
+const (
+	answersTo       = 1 // stands for the receiver in the routes of answers, whose numbers say whose they are
+	namesService    = 2 // who has a name
+	spawnService    = 3 // RCI
+	channelsService = 4 // channels
+	swapService     = 5 // swaps by name
+	serviceLimit    = 8
+)
+
+// roleFor is the role that a service asks for.
+var roleFor = [serviceLimit]link.Roles{
+	namesService: link.MaySend, spawnService: link.MaySpawn, channelsService: link.MaySend, swapService: link.MaySpawn,
+}
+
+func isService(id uint64) bool { return id > answersTo && id < serviceLimit }
+
+// routeTo is the way to actor id, or to the service of that number.
+func (n *Node) routeTo(id uint64, t *typeIn) *routeIn {
+	r := &routeIn{to: id, t: t}
+	if isService(id) {
+		r.service, r.to = id, n.serve[id].ID()
+	}
+	return r
+}
+
+// startServices starts the system services.
+func (n *Node) startServices() error { return nil }
+
+// startService starts the service of that number: before any link.
+func startService[M proto.Message](n *Node, number uint64, name string, b actor.Behaviour[M]) error {
+	ref, err := actor.Spawn(n.sys, b, actor.Options{Name: "greenroom." + name, System: true})
+	n.serve[number] = ref.Any()
+	return err
+}
+
+// service is the ref of one of a peer's system services.
+func (far *incarnation) service(number uint64) actor.AnyRef {
+	r, err := far.node.sys.RefAt(far.id, number)
+	if err != nil {
+		return actor.AnyRef{}
+	}
+	return r
+}
+
+// farOf is the incarnation of a peer that is up, nil if there is none.
+func (n *Node) farOf(name string) *incarnation {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := n.peers[name]; p != nil && p.up {
+		return p.now
+	}
+	return nil
+}
+
+// up lists the incarnations of the peers that are up.
+func (n *Node) upFars() (list []*incarnation) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		if p.up {
+			list = append(list, p.now)
+		}
+	}
+	return list
+}
