@@ -350,19 +350,20 @@ func (s *session) acceptStreams(at *attachment) {
 
 // serveStream serves one stream of the other side's.
 func (s *session) serveStream(l link.Link, st link.Stream) error {
-	defer st.Reset()
 	var kind [2]byte // and the number of a lane
 	if _, err := io.ReadFull(st, kind[:]); err != nil {
+		st.Reset()
 		return err
 	}
-	switch kind[0] {
-	case streamLane:
+	if kind[0] == streamFiles {
+		return s.serveFiles(st)
+	}
+	defer st.Reset()
+	if kind[0] == streamLane {
 		if kind[1] >= lanes {
 			return broken("lane %d", kind[1])
 		}
 		return guarded("reading a lane", func() error { return s.in[kind[1]].read(l, st) })
-	case streamFiles:
-		return s.serveFiles(l, st)
 	}
 	return broken("a stream of kind %q", kind[0])
 }

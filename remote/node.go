@@ -16,6 +16,7 @@ import (
 
 	"github.com/greenroom-go/greenroom/actor"
 	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
+	"github.com/greenroom-go/greenroom/remote/internal/files"
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 	"github.com/greenroom-go/greenroom/remote/internal/link/quiclink"
 	"github.com/greenroom-go/greenroom/remote/internal/pki"
@@ -30,6 +31,7 @@ type Node struct {
 	opts  Options
 	log   *slog.Logger
 	creds *pki.Source
+	files *files.Server // nil: the node takes none
 	tr    link.Transport
 	addr  string // where it listens
 	start time.Time
@@ -100,6 +102,10 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		peers: make(map[string]*peer), fars: make(map[uint64]*incarnation), ignored: make(map[string]bool),
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
+	if err := n.openFiles(); err != nil {
+		n.stop()
+		return nil, fmt.Errorf("remote: files: %w", err)
+	}
 	if o.transport != nil {
 		n.tr, err = o.transport(n)
 	} else {
@@ -426,6 +432,9 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	n.stop()
 	_ = n.tr.Close()
+	if n.files != nil {
+		_ = n.files.Close()
+	}
 	_ = n.sys.SetAbroad(nil)
 	n.work.Wait()
 	n.mu.Lock()
