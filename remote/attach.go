@@ -183,6 +183,7 @@ func (s *session) serve(g *greeting) (err error) {
 	}
 	s.node.log.Info("link up", "peer", s.far.String(), "addr", g.l.Addr(), "dialed", g.l.Dialed())
 	s.node.work.Go(func() { s.acceptStreams(at) })
+	s.node.work.Go(func() { s.readDatagrams(at) })
 	err = s.listen(g.l, g.r)
 	s.closeLink(g.l, err)
 	s.detach(at, err)

@@ -193,6 +193,15 @@ func (far *incarnation) Deliver(ctx context.Context, from, to actor.AnyRef, m pr
 	return s.deliver(ctx, from, to, m)
 }
 
+// Fire implements actor.Outbound.
+func (far *incarnation) Fire(from, to actor.AnyRef, m proto.Message) error {
+	s, err := far.session(true)
+	if err != nil {
+		return err
+	}
+	return s.fire(from, to, m)
+}
+
 // Watch implements actor.Outbound.
 func (far *incarnation) Watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) {
 	s, err := far.session(true)

@@ -184,6 +184,9 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 		*messages++
 		l.message(e, r, size)
 		return nil
+	case greenroomv1.Kind_KIND_FIRE:
+		l.fired(e, r)
+		return nil
 	case greenroomv1.Kind_KIND_CALL:
 		*messages++
 		l.call(e, r, size)
@@ -303,6 +306,26 @@ func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 		f.enqueue(lateMessage{m: m, size: size + perMessage})
 	default:
 		l.s.undelivered(e, r, m, err, false)
+	}
+}
+
+// fired puts a message into its receiver's mailbox of which nothing was promised.
+func (l *laneIn) fired(e *wire.Envelope, r *routeIn) {
+	m, err := l.open(e, r)
+	if err == nil {
+		err = l.s.mayReach(r)
+	}
+	if f := l.flowOf(r); err == nil {
+		if f.paused.Load() || f.late.Load() > 0 {
+			err = actor.ErrFull
+		} else if err = l.in.Send(r.to, m); err == nil {
+			if r.held += len(e.Payload) + perMessage; r.held >= flowStep {
+				f.took(l.in, r)
+			}
+		}
+	}
+	if err != nil {
+		l.s.node.m.fireLost.Add(1)
 	}
 }
 

@@ -57,6 +57,8 @@ type nodeMetrics struct {
 	malformed  atomic.Uint64 // links that ended for a breach of the protocol
 	links      atomic.Uint64
 	refused    atomic.Uint64
+	fired      atomic.Uint64 // messages sent by Fire
+	fireLost   atomic.Uint64 // of those sent or received, dropped here
 }
 
 // peer is a node that is known by name. It has one living incarnation at a time.

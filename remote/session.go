@@ -274,6 +274,84 @@ func (s *session) peerPauses(ids []uint64, on bool) {
 	s.pausedN.Store(int32(len(s.paused)))
 }
 
+// fire sends a message without any promise: as a datagram if it fits into a packet, else in its lane unless that would have to wait.
+func (s *session) fire(from, to actor.AnyRef, m proto.Message) error {
+	t, err := typeOf(m)
+	if err != nil {
+		return err
+	}
+	size := proto.Size(m)
+	if err := s.admissible(t, size, isService(to.ID())); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	at := s.at
+	s.mu.Unlock()
+	if at == nil {
+		s.node.m.fireLost.Add(1)
+		return s.downError()
+	}
+	e := wire.Envelope{To: to.ID(), TypeName: []byte(t.name)}
+	if size <= datagramBytes {
+		b, err := appendMessage(e.Append(make([]byte, 0, e.Len(size)), size), m)
+		if err != nil {
+			return marshalError(t, err)
+		}
+		if err = at.l.SendDatagram(b); err == nil {
+			s.node.m.fired.Add(1)
+			return nil
+		}
+		if !errors.Is(err, link.ErrTooLarge) {
+			s.node.m.fireLost.Add(1)
+			return s.downError()
+		}
+	}
+	if s.inflight.Load() >= s.window.Load() || s.bulk.Load() >= s.window.Load() {
+		s.node.m.fireLost.Add(1)
+		return nil
+	}
+	p := pair{from.ID(), to.ID()}
+	s.node.m.fired.Add(1)
+	return s.laneOf(p).message(p, t, &wire.Envelope{Kind: greenroomv1.Kind_KIND_FIRE}, m, size)
+}
+
+// datagramBytes is the longest message that is tried as a datagram: packets are larger than that nowhere by much.
+const datagramBytes = 1400
+
+// readDatagrams takes what others fire at actors here, until the link ends.
+func (s *session) readDatagrams(at *attachment) {
+	l := &laneIn{s: s, n: -1, in: s.node.sys.NewInbound()}
+	routes, types := make(map[uint64]*routeIn), make(map[string]*typeIn)
+	for {
+		b, err := at.l.ReceiveDatagram(s.ctx)
+		if err != nil {
+			return
+		}
+		s.hear()
+		body, rest, err := wire.Next(b)
+		if err != nil || len(rest) > 0 || l.env.Decode(body) != nil || l.env.Route != 0 || l.env.Kind != greenroomv1.Kind_KIND_UNSPECIFIED {
+			s.node.m.malformed.Add(1)
+			continue
+		}
+		t := types[string(l.env.TypeName)]
+		if t == nil {
+			if t = l.typeOf(&l.env); len(types) < maxFlows {
+				types[string(l.env.TypeName)] = t
+			}
+		}
+		r := routes[l.env.To]
+		if r == nil {
+			if len(routes) >= maxFlows {
+				clear(routes)
+			}
+			r = s.node.routeTo(l.env.To, nil)
+			routes[l.env.To] = r
+		}
+		r.t = t
+		l.fired(&l.env, r)
+	}
+}
+
 // reply sends an answer. It never waits: the peer bounds how many calls it makes.
 func (s *session) reply(p pair, id uint64, m proto.Message, err error) error {
 	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_REPLY, ID: id}
