@@ -19,7 +19,8 @@ type outgoing struct {
 	call actor.RemoteCall // zero for a Deliver
 	done actor.Event      // of a Deliver
 	err  error            // its outcome, there once done is set
-	took time.Time
+	next time.Duration    // when to look for a cycle, since node.start; 0 for never
+	wait time.Duration    // and how long after that again
 }
 
 // begin gives an outgoing call its number.
@@ -31,6 +32,14 @@ func (s *session) begin(o *outgoing) (uint64, error) {
 		return 0, s.downError()
 	}
 	s.calls[id] = o
+	if o.next != 0 && !s.probing {
+		s.probing = true
+		if s.prober == nil {
+			s.prober = time.AfterFunc(probeAfter, s.onProbe)
+		} else {
+			s.prober.Reset(probeAfter)
+		}
+	}
 	return id, nil
 }
 
@@ -45,7 +54,12 @@ func (s *session) taken(id uint64) *outgoing {
 
 // sendCall sends a call.
 func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.Message, call actor.RemoteCall) (uint64, error) {
-	id, err := s.begin(&outgoing{to: to, call: call})
+	o := &outgoing{to: to, call: call}
+	if !from.IsZero() {
+		o.wait = probeAfter
+		o.next = time.Since(s.node.start) + probeAfter
+	}
+	id, err := s.begin(o)
 	if err != nil {
 		return 0, err
 	}
@@ -62,8 +76,12 @@ func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.M
 // cancel gives up a call.
 func (s *session) cancel(id uint64) {
 	if o := s.taken(id); o != nil {
-		_ = s.out[answerLane].plain(pair{0, o.to.ID()}, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CANCEL, ID: id}) // it may be too late
+		s.tellCancelled(o, id)
 	}
+}
+
+func (s *session) tellCancelled(o *outgoing, id uint64) {
+	_ = s.out[answerLane].plain(pair{0, o.to.ID()}, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CANCEL, ID: id}) // it may be too late
 }
 
 // deliver sends a message and waits until it is in its receiver's mailbox.

@@ -53,8 +53,10 @@ type session struct {
 	types       understanding
 	heard       atomic.Int64 // when the other side was last heard of, since node.start
 
-	callMu sync.Mutex
-	calls  map[uint64]*outgoing
+	callMu  sync.Mutex
+	calls   map[uint64]*outgoing
+	prober  *time.Timer
+	probing bool // the timer is set
 
 	pauseMu  sync.Mutex
 	pausedN  atomic.Int32
