@@ -182,8 +182,8 @@ func (s *session) serve(g *greeting) (err error) {
 		return err
 	}
 	s.node.log.Info("link up", "peer", s.far.String(), "addr", g.l.Addr(), "dialed", g.l.Dialed())
-	s.node.work.Go(func() { s.acceptStreams(at) })
-	s.node.work.Go(func() { s.readDatagrams(at) })
+	s.node.do(func() { s.acceptStreams(at) })
+	s.node.do(func() { s.readDatagrams(at) })
 	err = s.listen(g.l, g.r)
 	s.closeLink(g.l, err)
 	s.detach(at, err)
@@ -247,7 +247,7 @@ func (s *session) agree(theirs *greenroomv1.Resume) error {
 		return &refusal{closeSession, "the other side means a session that is over here"}
 	}
 	why := fmt.Errorf("remote: %s has given up the session, for which this node was silent: %w", s.far, actor.ErrNodeDown)
-	s.node.work.Go(func() { s.fail(why) })
+	s.node.do(func() { s.fail(why) })
 	return &refusal{closeSession, "the session is over on both sides"}
 }
 
@@ -335,7 +335,7 @@ func (s *session) acceptStreams(at *attachment) {
 		}
 		at.work.Add(1)
 		s.mu.Unlock()
-		s.node.work.Go(func() {
+		started := s.node.do(func() {
 			defer at.work.Done()
 			if err := s.serveStream(at.l, st); err != nil {
 				s.node.log.Debug("stream ended", "peer", s.far.String(), "reason", err.Error())
@@ -346,6 +346,10 @@ func (s *session) acceptStreams(at *attachment) {
 				}
 			}
 		})
+		if !started {
+			at.work.Done()
+			return
+		}
 	}
 }
 
@@ -374,7 +378,7 @@ func (s *session) startWriter(l *laneOut) {
 	if !s.linkUp.Load() {
 		return
 	}
-	s.node.work.Go(func() {
+	s.node.do(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		l.mu.Lock()
@@ -390,7 +394,7 @@ func (s *session) startWriterLocked(l *laneOut) {
 	at := s.at
 	l.writing = true
 	at.work.Add(1)
-	s.node.work.Go(func() {
+	started := s.node.do(func() {
 		defer at.work.Done()
 		err := s.write(at.l, l)
 		l.mu.Lock()
@@ -400,6 +404,10 @@ func (s *session) startWriterLocked(l *laneOut) {
 			_ = at.l.Close(closeNormal, "")
 		}
 	})
+	if !started {
+		l.writing = false
+		at.work.Done()
+	}
 }
 
 // write writes a lane's frames to the link until one of them ends.

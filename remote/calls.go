@@ -25,7 +25,7 @@ type outgoing struct {
 
 // begin gives an outgoing call its number.
 func (s *session) begin(o *outgoing) (uint64, error) {
-	id := s.nextID.Add(1)
+	id := s.node.nextID.Add(1)
 	s.callMu.Lock()
 	defer s.callMu.Unlock()
 	if s.calls == nil {

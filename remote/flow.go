@@ -82,7 +82,7 @@ func (f *flow) enqueue(m lateMessage) {
 	f.late.Add(1)
 	if !f.pumping {
 		f.pumping = true
-		f.s.node.work.Go(f.pump)
+		f.s.node.do(f.pump)
 	}
 }
 

@@ -29,6 +29,13 @@ func (far *incarnation) name() string {
 	return far.peer.name
 }
 
+// known is the peer that the incarnation is one of, nil until that is known.
+func (far *incarnation) known() *peer {
+	far.mu.Lock()
+	defer far.mu.Unlock()
+	return far.peer
+}
+
 func (far *incarnation) is(p *peer) {
 	far.mu.Lock()
 	far.peer = p
@@ -55,7 +62,7 @@ func (far *incarnation) session(seek bool) (*session, error) {
 	s := newSession(far)
 	far.sess.Store(s)
 	if seek {
-		far.node.work.Go(far.seek)
+		far.node.do(far.seek)
 	}
 	return s, nil
 }
@@ -68,9 +75,7 @@ func (far *incarnation) seek() {
 	}
 	n := far.node
 	n.mu.Lock()
-	far.mu.Lock()
-	p := far.peer
-	far.mu.Unlock()
+	p := far.known()
 	addr, name := "", ""
 	if p != nil {
 		addr, name = p.addr, p.name
@@ -101,7 +106,7 @@ func (far *incarnation) connect(addr, name string) {
 	if busy {
 		return
 	}
-	far.node.work.Go(func() {
+	far.node.do(func() {
 		_, err := far.node.dial(addr, name)
 		far.mu.Lock()
 		far.busy = false
@@ -116,14 +121,12 @@ func (far *incarnation) connect(addr, name string) {
 func (far *incarnation) linked() {
 	n := far.node
 	n.m.links.Add(1)
-	n.work.Go(func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if p := far.peer; p != nil && p.now == far && !p.up {
-			p.up, p.since = true, time.Now()
-			n.changedLocked(p, PeerUp)
-		}
-	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := far.known(); p != nil && p.now == far && !p.up {
+		p.up, p.since = true, time.Now()
+		n.changedLocked(p, PeerUp)
+	}
 }
 
 // unlinked takes note that a session has lost its link, and has it get another one.
@@ -135,7 +138,7 @@ func (far *incarnation) unlinked(why error) {
 	if errors.Is(why, errLinkReplaced) {
 		return
 	}
-	far.node.work.Go(func() {
+	far.node.do(func() {
 		far.node.pause(redialFirst)
 		far.seek()
 	})
@@ -147,7 +150,7 @@ func (far *incarnation) ended(s *session) {
 	n := far.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := far.peer; p != nil && p.now == far && p.up {
+	if p := far.known(); p != nil && p.now == far && p.up {
 		p.up, p.since = false, time.Now()
 		n.changedLocked(p, PeerDown)
 	}
@@ -162,6 +165,7 @@ func (far *incarnation) end(why error) {
 	far.mu.Unlock()
 	if s := far.sess.Load(); s != nil {
 		s.fail(why)
+		<-s.over
 	}
 }
 
@@ -206,18 +210,8 @@ func (far *incarnation) Fire(from, to actor.AnyRef, m proto.Message) error {
 func (far *incarnation) Watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) {
 	s, err := far.session(true)
 	if err == nil {
-		if err = s.watch(by, to, id, down); err == nil || s.ctx.Err() == nil {
+		if err = s.watch(by, to, id, down); err == nil {
 			return
-		}
-		s.watchMu.Lock()
-		_, pending := s.watches[id]
-		delete(s.watches, id)
-		s.watchMu.Unlock()
-		if !pending && s.watches == nil {
-			// told already, or about to be
-			if err == nil {
-				return
-			}
 		}
 	}
 	down(actor.Down{Ref: to, Reason: actor.Reason{Kind: actor.ReasonNodeDown, Err: err}})

@@ -104,6 +104,9 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 		if err := l.s.awaitIntake(from); err != nil {
 			return err
 		}
+		if l.s.ctx.Err() != nil {
+			return l.s.ctx.Err() // those who watch are about to be told that nothing comes any more
+		}
 		if err := l.frame(buf); err != nil {
 			return err
 		}

@@ -259,7 +259,7 @@ func (l *laneOut) enqueue(p pair, data []byte, counts uint32) {
 		l.pairs[p] = q
 		l.turns = append(l.turns, q)
 	}
-	q.list = append(q.list, &large{id: l.s.nextID.Add(1), data: data, messages: counts})
+	q.list = append(q.list, &large{id: l.s.node.nextID.Add(1), data: data, messages: counts})
 	l.s.bulk.Add(int64(len(data)))
 	l.held.Add(int64(len(data)))
 }

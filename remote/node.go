@@ -26,21 +26,24 @@ import (
 // links and calls go by the Node, and nothing in how they are used tells the difference.
 // Any goroutine may use it.
 type Node struct {
-	sys   *actor.System
-	name  string
-	opts  Options
-	log   *slog.Logger
-	creds *pki.Source
-	files *files.Server // nil: the node takes none
-	tr    link.Transport
-	addr  string // where it listens
-	start time.Time
-	ctx   context.Context
-	stop  context.CancelFunc
-	work  sync.WaitGroup
-	m     nodeMetrics
-	tasks atomic.Int64
-	serve [serviceLimit]actor.AnyRef // system services, by number
+	sys    *actor.System
+	name   string
+	opts   Options
+	log    *slog.Logger
+	creds  *pki.Source
+	files  *files.Server // nil: the node takes none
+	tr     link.Transport
+	addr   string // where it listens
+	start  time.Time
+	ctx    context.Context
+	stop   context.CancelFunc
+	workMu sync.Mutex // held to start what Stop waits for
+	ended  bool
+	work   sync.WaitGroup
+	nextID atomic.Uint64 // of calls and pieces, in all sessions
+	m      nodeMetrics
+	tasks  atomic.Int64
+	serve  [serviceLimit]actor.AnyRef // system services, by number
 
 	mu       sync.Mutex
 	peers    map[string]*peer
@@ -125,9 +128,9 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 	if err := n.startServices(); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
-	n.work.Go(n.acceptLinks)
+	n.do(n.acceptLinks)
 	for _, addr := range o.Peers {
-		n.work.Go(func() { n.keep(addr) })
+		n.do(func() { n.keep(addr) })
 	}
 	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
 	return n, nil
@@ -183,7 +186,7 @@ func (n *Node) acceptLinks() {
 		if err != nil {
 			return
 		}
-		n.work.Go(func() {
+		n.do(func() {
 			if err := n.run(l); err != nil {
 				n.noteEnd(l, err)
 			}
@@ -332,10 +335,24 @@ func reachable(advertised, seen string) string {
 	return net.JoinHostPort(from, port)
 }
 
+// do runs f on a goroutine that Stop waits for; false if it is too late for that.
+func (n *Node) do(f func()) bool {
+	n.workMu.Lock()
+	defer n.workMu.Unlock()
+	if n.ended {
+		return false
+	}
+	n.work.Go(f)
+	return true
+}
+
 // farLocked is the incarnation of that number. The caller holds n.mu.
 func (n *Node) farLocked(id uint64) (*incarnation, error) {
 	if far := n.fars[id]; far != nil {
 		return far, nil
+	}
+	if len(n.fars) >= maxIncarnations {
+		n.forgetLocked()
 	}
 	if len(n.fars) >= maxIncarnations {
 		return nil, fmt.Errorf("remote: %d incarnations of nodes are known: %w", len(n.fars), ErrLimit)
@@ -347,6 +364,19 @@ func (n *Node) farLocked(id uint64) (*incarnation, error) {
 
 // maxIncarnations bounds the incarnations of nodes that are remembered, living and dead.
 const maxIncarnations = 1 << 16
+
+// forgetLocked forgets incarnations that are over, or that nobody wants to reach. The caller holds n.mu.
+func (n *Node) forgetLocked() {
+	for id, far := range n.fars {
+		far.mu.Lock()
+		idle := far.sess.Load() == nil && !far.busy && (far.peer == nil || far.peer.now != far)
+		far.mu.Unlock()
+		if idle {
+			delete(n.fars, id)
+			n.sys.ForgetNode(id)
+		}
+	}
+}
 
 // Outbound implements actor.Abroad.
 func (n *Node) Outbound(id uint64) (actor.Outbound, error) {
@@ -433,6 +463,9 @@ func (n *Node) Stop(ctx context.Context) error {
 		far.end(fmt.Errorf("%w: %w", ErrStopped, actor.ErrNodeDown))
 	}
 	n.stop()
+	n.workMu.Lock()
+	n.ended = true
+	n.workMu.Unlock()
 	_ = n.tr.Close()
 	if n.files != nil {
 		_ = n.files.Close()

@@ -148,7 +148,7 @@ func (n *Node) Connect(addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.stopped {
-		n.work.Go(func() { n.keep(addr) })
+		n.do(func() { n.keep(addr) })
 	}
 }
 
@@ -179,6 +179,7 @@ func (n *Node) ClosePeer(name string) error {
 		return fmt.Errorf("remote: close %q: %w", name, ErrNoPeer)
 	}
 	s.fail(fmt.Errorf("remote: %s was closed here: %w", s.far, actor.ErrNodeDown))
+	<-s.over
 	return nil
 }
 

@@ -47,7 +47,6 @@ type session struct {
 	window      atomic.Int64
 	maxMessage  atomic.Int64
 	pieceWindow int
-	nextID      atomic.Uint64
 	granted     atomic.Uint32 // what the peer lets this node do
 	roles       atomic.Uint32 // what this node lets the peer do
 	types       understanding
@@ -79,7 +78,8 @@ type session struct {
 	mu        sync.Mutex
 	yours     uint64 // its number on the other side, 0 until that is known
 	linkCount uint32
-	at        *attachment // nil while there is no link
+	at        *attachment   // nil while there is no link
+	over      chan struct{} // closed when the session's end is done with
 	ended     error
 	ackBytes  int
 	ackTimer  *time.Timer
@@ -100,7 +100,7 @@ type counters struct {
 
 func newSession(far *incarnation) *session {
 	n := far.node
-	s := &session{node: n, far: far, pieceWindow: n.opts.WindowBytes / 4, calls: make(map[uint64]*outgoing)}
+	s := &session{node: n, far: far, pieceWindow: n.opts.WindowBytes / 4, calls: make(map[uint64]*outgoing), over: make(chan struct{})}
 	s.ctx, s.end = context.WithCancel(n.ctx)
 	s.mine = randomID()
 	for i := range s.out {
@@ -547,7 +547,7 @@ func (s *session) pauseChanged(id uint64) {
 	}
 	s.changedP[id] = struct{}{}
 	s.pauseMu.Unlock()
-	s.node.work.Go(s.flush) // whoever calls runs an actor
+	s.node.do(s.flush) // whoever calls runs an actor
 }
 
 // queuePauses queues what has changed about pauses. The caller holds s.mu.
@@ -610,13 +610,14 @@ func (s *session) onBeat() {
 	}
 	s.beat.Reset(every)
 	at := s.at
+	stuck := at != nil && at.ctl.stuck
 	s.mu.Unlock()
 	if at == nil {
 		s.far.seek()
 		return
 	}
 	s.node.recheck(s, at.l)
-	if at.ctl.stuck {
+	if stuck {
 		_ = at.l.Close(closeNormal, "the control stream is not read")
 	}
 }
@@ -630,7 +631,8 @@ func (s *session) heartbeatLocked() *greenroomv1.Control {
 	return &greenroomv1.Control{What: &greenroomv1.Control_Heartbeat{Heartbeat: h}}
 }
 
-// fail ends the session: the other side is down, as far as this one is concerned.
+// fail ends the session: the other side is down, as far as this one is concerned. What follows from that happens when nothing of the
+// other side's can arrive any more; over is closed when it is done.
 func (s *session) fail(why error) {
 	s.mu.Lock()
 	if s.ended != nil {
@@ -644,15 +646,11 @@ func (s *session) fail(why error) {
 		s.ackTimer.Stop()
 	}
 	s.mu.Unlock()
-	s.far.ended(s)
 	s.end()
 	if at != nil {
 		_ = at.l.Close(closeSession, "the session is over: "+why.Error())
 	}
 	s.node.log.LogAttrs(context.Background(), slog.LevelWarn, "session ended", slog.String("peer", s.far.String()), slog.String("reason", why.Error()))
-	s.dropSent(why)
-	s.failCalls(why)
-	s.dropWatches(why)
 	s.room.Set()
 	s.intakeEv.Set()
 	s.pauseMu.Lock()
@@ -662,6 +660,19 @@ func (s *session) fail(why error) {
 	s.paused = nil
 	s.pausedN.Store(0)
 	s.pauseMu.Unlock()
+	bury := func() {
+		if at != nil {
+			<-at.gone
+		}
+		s.dropSent(why)
+		s.failCalls(why)
+		s.dropWatches(why)
+		s.far.ended(s)
+		close(s.over)
+	}
+	if !s.node.do(bury) {
+		bury()
+	}
 }
 
 // dropSent makes dead letters of what was not acknowledged. Whether it has arrived is not known.

@@ -23,7 +23,7 @@ type watchKey struct{ by, id uint64 }
 // linkKey is a link between an actor here and one there.
 type linkKey struct{ here, there uint64 }
 
-// watch has down called when to ends.
+// watch has down called when to ends. With an error it will not be.
 func (s *session) watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) error {
 	s.watchMu.Lock()
 	if s.ctx.Err() != nil {
@@ -36,7 +36,8 @@ func (s *session) watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) e
 	s.watches[id] = &watch{by, to, down}
 	s.watchMu.Unlock()
 	p := pair{by.ID(), to.ID()}
-	return s.laneOf(p).plain(p, &wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, ID: id, From: by.ID()})
+	_ = s.laneOf(p).plain(p, &wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, ID: id, From: by.ID()}) // if the session ends, its end tells
+	return nil
 }
 
 // unwatch ends a watch.
