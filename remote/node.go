@@ -143,7 +143,7 @@ func (n *Node) listen() (err error) {
 	if n.opts.Network == "tcp" {
 		return n.listenTCP()
 	}
-	tr, err := quiclink.Listen(n.opts.Listen, n.creds, quiclink.Options{
+	tr, err := quiclink.Listen(n.opts.Listen, credentials{n.creds}, quiclink.Options{
 		IdleTimeout: 2 * n.opts.DownAfter, HandshakesPerSecond: n.opts.HandshakesPerSecond, MaxLinks: 2 * n.opts.MaxPeers, Logger: n.log,
 	})
 	if err != nil {
