@@ -429,6 +429,7 @@ func (s *session) write(to link.Link, l *laneOut) (err error) {
 			if _, err := st.Write(b); err != nil {
 				return err
 			}
+			s.count.wrote(1, len(b))
 			continue
 		}
 		select {

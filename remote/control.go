@@ -49,13 +49,14 @@ func appendControl(b []byte, m *greenroomv1.Control) []byte {
 }
 
 // write says what there is to say if that takes no waiting; false if something is left.
-func (c *control) write() bool {
+func (c *control) write(count *counters) bool {
 	if len(c.unsaid) == 0 {
 		return true
 	}
 	if c.st.TryWrite(c.unsaid) != nil { // it would have to wait, or the link is gone, which its reader finds out
 		return false
 	}
+	count.wrote(0, len(c.unsaid))
 	if c.unsaid = c.unsaid[:0]; cap(c.unsaid) > 64<<10 {
 		c.unsaid = nil
 	}

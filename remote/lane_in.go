@@ -94,6 +94,7 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 			return err
 		}
 		l.s.hear()
+		l.s.count.read(wire.FrameHeader + n)
 		switch {
 		case number < l.received:
 			l.s.node.m.duplicates.Add(1)

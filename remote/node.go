@@ -56,7 +56,6 @@ type Node struct {
 
 type nodeMetrics struct {
 	duplicates atomic.Uint64 // frames that came twice
-	suspended  atomic.Uint64 // times that a sender had to wait
 	malformed  atomic.Uint64 // links that ended for a breach of the protocol
 	links      atomic.Uint64
 	refused    atomic.Uint64
@@ -81,6 +80,8 @@ type incarnation struct {
 	node *Node
 	id   uint64
 	load atomic.Uint32
+
+	count counters
 
 	sess atomic.Pointer[session]
 	mu   sync.Mutex

@@ -73,7 +73,7 @@ type session struct {
 	links     map[linkKey]struct{}
 	incomings map[uint64]*incoming
 
-	count counters
+	count *counters // those of far
 
 	mu        sync.Mutex
 	yours     uint64 // its number on the other side, 0 until that is known
@@ -88,19 +88,9 @@ type session struct {
 	rtt       time.Duration
 }
 
-// counters are a session's part of the ledger.
-type counters struct {
-	sent      atomic.Uint64 // messages that were accepted
-	confirmed atomic.Uint64 // of them, those that the other side has received
-	lost      atomic.Uint64 // of them, those that it had not when it was declared down
-	received  atomic.Uint64 // from the other side
-	dead      atomic.Uint64 // of them, those that became dead letters here
-	returned  atomic.Uint64 // of them, those whose sender was told that they were not taken
-}
-
 func newSession(far *incarnation) *session {
 	n := far.node
-	s := &session{node: n, far: far, pieceWindow: n.opts.WindowBytes / 4, calls: make(map[uint64]*outgoing), over: make(chan struct{})}
+	s := &session{node: n, far: far, count: &far.count, pieceWindow: n.opts.WindowBytes / 4, calls: make(map[uint64]*outgoing), over: make(chan struct{})}
 	s.ctx, s.end = context.WithCancel(n.ctx)
 	s.mine = randomID()
 	for i := range s.out {
@@ -202,7 +192,7 @@ func (s *session) awaitRoom(ctx context.Context, n *atomic.Int64) error {
 		if n.Load() < s.window.Load() || s.ctx.Err() != nil {
 			return s.downError()
 		}
-		s.node.m.suspended.Add(1)
+		s.count.suspended.Add(1)
 		if err := s.room.Wait(ctx); err != nil {
 			return err
 		}
@@ -249,7 +239,7 @@ func (s *session) awaitUnpaused(ctx context.Context, p pair) error {
 		if f, ok := s.flows.Load(p.from); ok && f.(*flow).paused.Load() {
 			return fmt.Errorf("remote: sender and receiver have each more from the other than they can handle: %w", actor.ErrFull)
 		}
-		s.node.m.suspended.Add(1)
+		s.count.suspended.Add(1)
 		if err := ev.Wait(ctx); err != nil {
 			return err
 		}
@@ -526,7 +516,7 @@ func (s *session) flushLocked() {
 		s.at.ctl.queue(&greenroomv1.Control{What: &greenroomv1.Control_Ack{Ack: &greenroomv1.Ack{Received: s.receivedLocked()}}})
 	}
 	s.queuePauses()
-	if !s.at.ctl.write() {
+	if !s.at.ctl.write(s.count) {
 		s.dirtyLocked(false)
 	}
 }
@@ -606,7 +596,7 @@ func (s *session) onBeat() {
 		return
 	case s.at != nil:
 		s.at.ctl.queue(s.heartbeatLocked())
-		s.at.ctl.write()
+		s.at.ctl.write(s.count)
 	}
 	s.beat.Reset(every)
 	at := s.at
