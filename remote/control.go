@@ -136,6 +136,8 @@ func (s *session) told(l link.Link, m *greenroomv1.Control) error {
 			return &leftError{w.Goodbye.GetText()}
 		}
 		return fmt.Errorf("remote: the peer says goodbye: %s", clip(w.Goodbye.GetText(), 1000))
+	case *greenroomv1.Control_Gone:
+		s.peerGone(w.Gone.GetIds())
 	case *greenroomv1.Control_Probe:
 		return s.node.probed(w.Probe)
 	case *greenroomv1.Control_Hello, *greenroomv1.Control_Resume:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,9 @@ type session struct {
 	pausedN  atomic.Int32
 	paused   map[uint64]*actor.Event // actors there that want no more, and who waits for that to change
 	changedP map[uint64]struct{}     // actors here whose pause has changed
+	goneN    atomic.Int32            // how many there are in gone
+	gone     map[uint64]struct{}     // actors there that have ended, of those sent to since
+	hereGone []uint64                // actors here of which the peer is to be told that
 	flows    sync.Map                // actor here: *flow
 	flowN    atomic.Int64
 	intake   atomic.Int64 // bytes that mailboxes here hold
@@ -144,6 +148,9 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 	size := proto.Size(m)
 	if err := s.admissible(t, size, isService(to.ID())); err != nil {
 		return err
+	}
+	if s.goneN.Load() > 0 && s.isGone(p.to) {
+		return actor.ErrStopped
 	}
 	if s.pausedN.Load() > 0 {
 		if err := s.awaitUnpaused(ctx, p); err != nil {
@@ -344,6 +351,35 @@ func (s *session) readDatagrams(at *attachment) {
 	}
 }
 
+// peerGone takes the peer's word for who has ended.
+func (s *session) peerGone(ids []uint64) {
+	s.pauseMu.Lock()
+	defer s.pauseMu.Unlock()
+	if s.gone == nil || len(s.gone) > maxFlows {
+		s.gone = make(map[uint64]struct{}) // those that are forgotten are told of again when somebody sends there
+	}
+	for _, id := range ids {
+		s.gone[id] = struct{}{}
+	}
+	s.goneN.Store(int32(len(s.gone)))
+}
+
+func (s *session) isGone(id uint64) bool {
+	s.pauseMu.Lock()
+	defer s.pauseMu.Unlock()
+	_, gone := s.gone[id]
+	return gone
+}
+
+// tellGone has the peer told that an actor here that it has sent to has ended.
+func (s *session) tellGone(id uint64) {
+	s.pauseMu.Lock()
+	if len(s.hereGone) < maxFlows {
+		s.hereGone = append(s.hereGone, id)
+	}
+	s.pauseMu.Unlock()
+}
+
 // reply sends an answer. It never waits: the peer bounds how many calls it makes.
 func (s *session) reply(p pair, id uint64, m proto.Message, err error) error {
 	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_REPLY, ID: id}
@@ -412,6 +448,9 @@ func (s *session) lose(to uint64, m proto.Message, err error, call bool) {
 	}
 	s.count.dead.Add(1)
 	ref, _ := s.node.sys.RefAt(s.node.sys.NodeID(), to)
+	if why == actor.DeadStopped && !ref.Alive() {
+		s.tellGone(to) // with the ack of this message
+	}
 	s.node.sys.Undeliverable(actor.DeadLetter{To: ref, Message: m, Call: call, Reason: why, Err: err})
 }
 
@@ -540,12 +579,16 @@ func (s *session) pauseChanged(id uint64) {
 	s.node.do(s.flush) // whoever calls runs an actor
 }
 
-// queuePauses queues what has changed about pauses. The caller holds s.mu.
+// queuePauses queues what has changed about pauses, and who has ended. The caller holds s.mu.
 func (s *session) queuePauses() {
 	s.pauseMu.Lock()
-	changed := s.changedP
-	s.changedP = nil
+	changed, ended := s.changedP, s.hereGone
+	s.changedP, s.hereGone = nil, nil
 	s.pauseMu.Unlock()
+	if len(ended) > 0 {
+		slices.Sort(ended)
+		s.at.ctl.queue(&greenroomv1.Control{What: &greenroomv1.Control_Gone{Gone: &greenroomv1.Gone{Ids: slices.Compact(ended)}}})
+	}
 	if len(changed) == 0 {
 		return
 	}

@@ -39,6 +39,7 @@ type Control struct {
 	//	*Control_ThisIs
 	//	*Control_Resume
 	//	*Control_Probe
+	//	*Control_Gone
 	What          isControl_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -180,6 +181,15 @@ func (x *Control) GetProbe() *Probe {
 	return nil
 }
 
+func (x *Control) GetGone() *Gone {
+	if x != nil {
+		if x, ok := x.What.(*Control_Gone); ok {
+			return x.Gone
+		}
+	}
+	return nil
+}
+
 type isControl_What interface {
 	isControl_What()
 }
@@ -239,6 +249,11 @@ type Control_Probe struct {
 	Probe *Probe `protobuf:"bytes,11,opt,name=probe,proto3,oneof"`
 }
 
+type Control_Gone struct {
+	// Actors that were sent to have ended.
+	Gone *Gone `protobuf:"bytes,12,opt,name=gone,proto3,oneof"`
+}
+
 func (*Control_Hello) isControl_What() {}
 
 func (*Control_Heartbeat) isControl_What() {}
@@ -260,6 +275,8 @@ func (*Control_ThisIs) isControl_What() {}
 func (*Control_Resume) isControl_What() {}
 
 func (*Control_Probe) isControl_What() {}
+
+func (*Control_Gone) isControl_What() {}
 
 // Hello is a node's first word on a link.
 type Hello struct {
@@ -910,6 +927,52 @@ func (x *Unpause) GetIds() []uint64 {
 	return nil
 }
 
+// Gone tells of actors that were sent to after their end: there is nobody to send to any more.
+type Gone struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which, as Ref.id.
+	Ids           []uint64 `protobuf:"fixed64,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gone) Reset() {
+	*x = Gone{}
+	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gone) ProtoMessage() {}
+
+func (x *Gone) ProtoReflect() protoreflect.Message {
+	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gone.ProtoReflect.Descriptor instead.
+func (*Gone) Descriptor() ([]byte, []int) {
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Gone) GetIds() []uint64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
 // Goodbye says why a node closes the link, or is about to leave for good.
 type Goodbye struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -923,7 +986,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	mi := &file_greenroom_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +998,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	mi := &file_greenroom_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1011,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Goodbye) GetText() string {
@@ -976,7 +1039,7 @@ type WhoIs struct {
 
 func (x *WhoIs) Reset() {
 	*x = WhoIs{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[12]
+	mi := &file_greenroom_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1051,7 @@ func (x *WhoIs) String() string {
 func (*WhoIs) ProtoMessage() {}
 
 func (x *WhoIs) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[12]
+	mi := &file_greenroom_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1064,7 @@ func (x *WhoIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoIs.ProtoReflect.Descriptor instead.
 func (*WhoIs) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WhoIs) GetIncarnation() uint64 {
@@ -1026,7 +1089,7 @@ type ThisIs struct {
 
 func (x *ThisIs) Reset() {
 	*x = ThisIs{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[13]
+	mi := &file_greenroom_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1101,7 @@ func (x *ThisIs) String() string {
 func (*ThisIs) ProtoMessage() {}
 
 func (x *ThisIs) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[13]
+	mi := &file_greenroom_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1114,7 @@ func (x *ThisIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThisIs.ProtoReflect.Descriptor instead.
 func (*ThisIs) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{13}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ThisIs) GetIncarnation() uint64 {
@@ -1093,7 +1156,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[14]
+	mi := &file_greenroom_v1_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1168,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[14]
+	mi := &file_greenroom_v1_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1181,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{14}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Probe) GetOrigin() *Ref {
@@ -1162,7 +1225,7 @@ type Probe_Step struct {
 
 func (x *Probe_Step) Reset() {
 	*x = Probe_Step{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[15]
+	mi := &file_greenroom_v1_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1237,7 @@ func (x *Probe_Step) String() string {
 func (*Probe_Step) ProtoMessage() {}
 
 func (x *Probe_Step) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[15]
+	mi := &file_greenroom_v1_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1250,7 @@ func (x *Probe_Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe_Step.ProtoReflect.Descriptor instead.
 func (*Probe_Step) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{14, 0}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{15, 0}
 }
 
 func (x *Probe_Step) GetRef() *Ref {
@@ -1208,7 +1271,7 @@ var File_greenroom_v1_session_proto protoreflect.FileDescriptor
 
 const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1agreenroom/v1/session.proto\x12\fgreenroom.v1\x1a\x16greenroom/v1/ref.proto\"\x9d\x04\n" +
+	"\x1agreenroom/v1/session.proto\x12\fgreenroom.v1\x1a\x16greenroom/v1/ref.proto\"\xc7\x04\n" +
 	"\aControl\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.greenroom.v1.HelloH\x00R\x05hello\x127\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x17.greenroom.v1.HeartbeatH\x00R\theartbeat\x12%\n" +
@@ -1221,7 +1284,8 @@ const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\athis_is\x18\t \x01(\v2\x14.greenroom.v1.ThisIsH\x00R\x06thisIs\x12.\n" +
 	"\x06resume\x18\n" +
 	" \x01(\v2\x14.greenroom.v1.ResumeH\x00R\x06resume\x12+\n" +
-	"\x05probe\x18\v \x01(\v2\x13.greenroom.v1.ProbeH\x00R\x05probeB\x06\n" +
+	"\x05probe\x18\v \x01(\v2\x13.greenroom.v1.ProbeH\x00R\x05probe\x12(\n" +
+	"\x04gone\x18\f \x01(\v2\x12.greenroom.v1.GoneH\x00R\x04goneB\x06\n" +
 	"\x04what\"\x83\x03\n" +
 	"\x05Hello\x12\x1f\n" +
 	"\vmin_version\x18\x01 \x01(\rR\n" +
@@ -1267,6 +1331,8 @@ const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\x05Pause\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x06R\x03ids\"\x1b\n" +
 	"\aUnpause\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x06R\x03ids\"\x18\n" +
+	"\x04Gone\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x06R\x03ids\"5\n" +
 	"\aGoodbye\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -1298,7 +1364,7 @@ func file_greenroom_v1_session_proto_rawDescGZIP() []byte {
 	return file_greenroom_v1_session_proto_rawDescData
 }
 
-var file_greenroom_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_greenroom_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_greenroom_v1_session_proto_goTypes = []any{
 	(*Control)(nil),    // 0: greenroom.v1.Control
 	(*Hello)(nil),      // 1: greenroom.v1.Hello
@@ -1311,12 +1377,13 @@ var file_greenroom_v1_session_proto_goTypes = []any{
 	(*Ack)(nil),        // 8: greenroom.v1.Ack
 	(*Pause)(nil),      // 9: greenroom.v1.Pause
 	(*Unpause)(nil),    // 10: greenroom.v1.Unpause
-	(*Goodbye)(nil),    // 11: greenroom.v1.Goodbye
-	(*WhoIs)(nil),      // 12: greenroom.v1.WhoIs
-	(*ThisIs)(nil),     // 13: greenroom.v1.ThisIs
-	(*Probe)(nil),      // 14: greenroom.v1.Probe
-	(*Probe_Step)(nil), // 15: greenroom.v1.Probe.Step
-	(*Ref)(nil),        // 16: greenroom.v1.Ref
+	(*Gone)(nil),       // 11: greenroom.v1.Gone
+	(*Goodbye)(nil),    // 12: greenroom.v1.Goodbye
+	(*WhoIs)(nil),      // 13: greenroom.v1.WhoIs
+	(*ThisIs)(nil),     // 14: greenroom.v1.ThisIs
+	(*Probe)(nil),      // 15: greenroom.v1.Probe
+	(*Probe_Step)(nil), // 16: greenroom.v1.Probe.Step
+	(*Ref)(nil),        // 17: greenroom.v1.Ref
 }
 var file_greenroom_v1_session_proto_depIdxs = []int32{
 	1,  // 0: greenroom.v1.Control.hello:type_name -> greenroom.v1.Hello
@@ -1324,24 +1391,25 @@ var file_greenroom_v1_session_proto_depIdxs = []int32{
 	8,  // 2: greenroom.v1.Control.ack:type_name -> greenroom.v1.Ack
 	9,  // 3: greenroom.v1.Control.pause:type_name -> greenroom.v1.Pause
 	10, // 4: greenroom.v1.Control.unpause:type_name -> greenroom.v1.Unpause
-	11, // 5: greenroom.v1.Control.goodbye:type_name -> greenroom.v1.Goodbye
+	12, // 5: greenroom.v1.Control.goodbye:type_name -> greenroom.v1.Goodbye
 	4,  // 6: greenroom.v1.Control.shapes:type_name -> greenroom.v1.Shapes
-	12, // 7: greenroom.v1.Control.who_is:type_name -> greenroom.v1.WhoIs
-	13, // 8: greenroom.v1.Control.this_is:type_name -> greenroom.v1.ThisIs
+	13, // 7: greenroom.v1.Control.who_is:type_name -> greenroom.v1.WhoIs
+	14, // 8: greenroom.v1.Control.this_is:type_name -> greenroom.v1.ThisIs
 	2,  // 9: greenroom.v1.Control.resume:type_name -> greenroom.v1.Resume
-	14, // 10: greenroom.v1.Control.probe:type_name -> greenroom.v1.Probe
-	3,  // 11: greenroom.v1.Hello.schemas:type_name -> greenroom.v1.Schema
-	5,  // 12: greenroom.v1.Shapes.shapes:type_name -> greenroom.v1.Shape
-	6,  // 13: greenroom.v1.Shape.fields:type_name -> greenroom.v1.Field
-	16, // 14: greenroom.v1.Probe.origin:type_name -> greenroom.v1.Ref
-	15, // 15: greenroom.v1.Probe.steps:type_name -> greenroom.v1.Probe.Step
-	15, // 16: greenroom.v1.Probe.earlier:type_name -> greenroom.v1.Probe.Step
-	16, // 17: greenroom.v1.Probe.Step.ref:type_name -> greenroom.v1.Ref
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	15, // 10: greenroom.v1.Control.probe:type_name -> greenroom.v1.Probe
+	11, // 11: greenroom.v1.Control.gone:type_name -> greenroom.v1.Gone
+	3,  // 12: greenroom.v1.Hello.schemas:type_name -> greenroom.v1.Schema
+	5,  // 13: greenroom.v1.Shapes.shapes:type_name -> greenroom.v1.Shape
+	6,  // 14: greenroom.v1.Shape.fields:type_name -> greenroom.v1.Field
+	17, // 15: greenroom.v1.Probe.origin:type_name -> greenroom.v1.Ref
+	16, // 16: greenroom.v1.Probe.steps:type_name -> greenroom.v1.Probe.Step
+	16, // 17: greenroom.v1.Probe.earlier:type_name -> greenroom.v1.Probe.Step
+	17, // 18: greenroom.v1.Probe.Step.ref:type_name -> greenroom.v1.Ref
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_greenroom_v1_session_proto_init() }
@@ -1362,6 +1430,7 @@ func file_greenroom_v1_session_proto_init() {
 		(*Control_ThisIs)(nil),
 		(*Control_Resume)(nil),
 		(*Control_Probe)(nil),
+		(*Control_Gone)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1369,7 +1438,7 @@ func file_greenroom_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_greenroom_v1_session_proto_rawDesc), len(file_greenroom_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
