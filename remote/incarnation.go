@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (far *incarnation) seek() {
 	p := far.known()
 	addr, name := "", ""
 	if p != nil {
-		addr, name = p.addr, p.name
+		addr, name = cmp.Or(p.dialed, p.addr), p.name
 	}
 	var ask []*session
 	if p == nil {

@@ -67,6 +67,7 @@ type nodeMetrics struct {
 type peer struct {
 	name   string
 	addr   string // advertised
+	dialed string // where it was reached from here
 	gossip string
 	now    *incarnation
 	up     bool
@@ -220,9 +221,8 @@ func (n *Node) keep(addr string) {
 	wait := redialFirst
 	name, said := "", ""
 	for n.ctx.Err() == nil {
-		if name != "" && n.isUp(name) {
-			n.pause(redialLast / 4)
-			continue
+		if name != "" && n.await(n.ctx, func() bool { return !n.upLocked(name) }) != nil {
+			return
 		}
 		began := time.Now()
 		who, err := n.dial(addr, "")
@@ -272,9 +272,9 @@ func (n *Node) pause(d time.Duration) {
 	}
 }
 
-func (n *Node) isUp(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+// upLocked reports whether the peer of that name is up, which it also is while it has no link and is not declared down yet; then it
+// is dialed by its session. The caller holds n.mu.
+func (n *Node) upLocked(name string) bool {
 	p := n.peers[name]
 	return p != nil && p.up
 }
@@ -310,6 +310,9 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 	p.leaves = false
 	if a := g.hello.GetAddress(); a != "" {
 		p.addr = reachable(a, g.l.Addr())
+	}
+	if g.l.Dialed() {
+		p.dialed = g.l.Addr()
 	}
 	p.gossip = g.hello.GetGossipAddress()
 	n.mu.Unlock()
