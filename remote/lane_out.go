@@ -51,8 +51,8 @@ type frame struct {
 
 // laneOut is the sending side of a lane: a sequence of numbered frames that outlives links.
 //
-// Senders append to cur. The writer, a goroutine that lives while there is a link and something to write, makes frames of it. Frames
-// stay in q until they are acknowledged; a new link begins with the first that is not.
+// Senders append to cur; what is full is ready. The writer, a goroutine that begins with the first frame on a link, numbers them as it takes
+// them. They stay in q until they are acknowledged; a new link begins with the first that is not.
 type laneOut struct {
 	s *session
 	n int // its number
@@ -61,6 +61,9 @@ type laneOut struct {
 	cur     []byte // the frame being filled, with room for its header
 	curMsgs uint32
 	changes []routeChange
+	ready   []frame // filled, and not numbered yet
+	filled  uint64  // how many ever were ready
+	begun   uint64  // how many of them were numbered
 	q       []frame
 	base    uint64 // how many frames were acknowledged: the number of q[0]
 	next    int    // index in q of the next frame to write
@@ -81,7 +84,8 @@ type laneOut struct {
 // pairQueue is what one pair has to send, since it has something that goes in pieces.
 type pairQueue struct {
 	pair
-	list []*large
+	list  []*large
+	after uint64 // how many ready frames go first: what the pair has sent before is in them
 }
 
 // large is an envelope that waits to go in pieces, or behind one that does.
@@ -182,9 +186,9 @@ func (l *laneOut) seal() {
 		f.data = append(make([]byte, 0, len(l.cur)), l.cur...)
 		l.cur = l.cur[:0]
 	}
-	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
 	l.curMsgs, l.changes = 0, nil
-	l.q = append(l.q, f)
+	l.ready = append(l.ready, f)
+	l.filled++
 }
 
 // address has e name the receiver and the type, by a route if it has a number.
@@ -252,7 +256,10 @@ func (l *laneOut) long(p pair, t *messageType, e *wire.Envelope, m proto.Message
 func (l *laneOut) enqueue(p pair, data []byte, counts uint32) {
 	q := l.pairs[p]
 	if q == nil {
-		q = &pairQueue{pair: p}
+		if len(l.cur) > wire.FrameHeader {
+			l.seal()
+		}
+		q = &pairQueue{pair: p, after: l.filled}
 		if l.pairs == nil {
 			l.pairs = make(map[pair]*pairQueue)
 		}
@@ -270,7 +277,7 @@ func (l *laneOut) grew(n int) {
 }
 
 // piece makes a frame of the next piece of the pair whose turn it is.
-func (l *laneOut) piece() {
+func (l *laneOut) piece() frame {
 	q := l.turns[0]
 	l.turns = l.turns[1:]
 	g := q.list[0]
@@ -293,14 +300,13 @@ func (l *laneOut) piece() {
 		q.list[0] = nil
 		q.list = q.list[1:]
 	}
-	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
 	l.pieces += len(f.data)
-	l.q = append(l.q, f)
 	if len(q.list) == 0 {
 		delete(l.pairs, q.pair)
-		return
+	} else {
+		l.turns = append(l.turns, q)
 	}
-	l.turns = append(l.turns, q)
+	return f
 }
 
 // take returns the next frame to write: nil if there is none. Pieces take turns with what else there is to send, and are bounded by
@@ -308,21 +314,51 @@ func (l *laneOut) piece() {
 func (l *laneOut) take() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.next == len(l.q) {
-		mayPiece := len(l.turns) > 0 && l.pieces < l.s.pieceWindow
-		if l.bulk = !l.bulk; l.bulk && mayPiece {
-			l.piece()
-		} else if len(l.cur) > wire.FrameHeader {
-			l.seal()
-		} else if mayPiece {
-			l.piece()
-		} else {
-			return nil
-		}
+	if l.next == len(l.q) && !l.number() {
+		return nil
 	}
 	f := l.q[l.next].data
 	l.next++
 	return f
+}
+
+// number numbers the next frame; false if there is none.
+func (l *laneOut) number() bool {
+	if len(l.ready) == 0 && len(l.cur) > wire.FrameHeader {
+		l.seal()
+	}
+	var f frame
+	l.bulk = !l.bulk
+	switch mayPiece := l.nextPair(); {
+	case mayPiece && (l.bulk || len(l.ready) == 0):
+		f = l.piece()
+	case len(l.ready) > 0:
+		f = l.ready[0]
+		l.begun++
+		l.ready[0] = frame{}
+		if l.ready = l.ready[1:]; len(l.ready) == 0 {
+			l.ready = l.ready[:0:0]
+		}
+	default:
+		return false
+	}
+	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
+	l.q = append(l.q, f)
+	return true
+}
+
+// nextPair brings a pair to the front of turns that may send a piece now; false if there is none.
+func (l *laneOut) nextPair() bool {
+	if l.pieces >= l.s.pieceWindow {
+		return false
+	}
+	for range l.turns {
+		if l.turns[0].after <= l.begun {
+			return true
+		}
+		l.turns = append(l.turns[1:], l.turns[0])
+	}
+	return false
 }
 
 // notify wakes the writer. The caller holds the lock.
@@ -401,7 +437,7 @@ func (l *laneOut) rewind(n uint64) bool {
 
 // pendingLocked reports whether there is something to write. The caller holds the lock.
 func (l *laneOut) pendingLocked() bool {
-	return l.next < len(l.q) || len(l.cur) > wire.FrameHeader || len(l.turns) > 0
+	return l.next < len(l.q) || len(l.ready) > 0 || len(l.cur) > wire.FrameHeader || len(l.turns) > 0
 }
 
 // lost is an envelope that never was acknowledged.
@@ -423,8 +459,9 @@ func (l *laneOut) close() (all []lost) {
 	}
 	l.closed = true
 	done := make(map[*large]bool)
-	for i := range l.q {
-		f := &l.q[i]
+	frames := append(l.q, l.ready...)
+	for i := range frames {
+		f := &frames[i]
 		l.follow(f.changes)
 		switch {
 		case f.last != nil:
@@ -441,7 +478,7 @@ func (l *laneOut) close() (all []lost) {
 			}
 		}
 	}
-	l.q, l.turns, l.pairs, l.cur, l.known, l.shadow = nil, nil, nil, nil, nil, nil
+	l.q, l.ready, l.turns, l.pairs, l.cur, l.known, l.shadow = nil, nil, nil, nil, nil, nil, nil
 	select {
 	case l.wake <- struct{}{}:
 	default:
