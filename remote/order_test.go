@@ -39,9 +39,9 @@ func TestOrderOfAllSizes(t *testing.T) {
 					draw := rand.New(rand.NewPCG(seed, uint64(i)))
 					actor.MustSpawn(c.sys["beta"], actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*word]) error {
 						for n := range uint64(each) {
-							size := 8 + draw.IntN(100)
+							size := 8 + draw.IntN(20<<10)
 							if draw.IntN(5) == 0 {
-								size = 20<<10 + draw.IntN(180<<10)
+								size = 33<<10 + draw.IntN(100<<10)
 							}
 							m := make([]byte, size)
 							binary.LittleEndian.PutUint64(m, n)
