@@ -14,6 +14,8 @@ import (
 const (
 	// flowStep is how many bytes go into a mailbox before a mark follows them that tells when they are handled.
 	flowStep = 32 << 10
+	// unmarkedMost is how many bytes one lane may have brought that no mark follows yet, to however many receivers.
+	unmarkedMost = 2 << 20
 	// flowHigh is how many bytes may wait in one mailbox before those who send there are paused.
 	flowHigh = 1 << 20
 	// flowLow is how many may be left when they go on.
@@ -54,9 +56,6 @@ func (f *flow) took(in *actor.Inbound, r *routeIn) {
 	f.add(n)
 	in.Mark(f.to, func() { f.handled(n) })
 }
-
-// settle is for a route that gets another meaning.
-func (f *flow) settle(r *routeIn) { r.held = 0 }
 
 func (f *flow) add(n int64) {
 	f.s.intake.Add(n)

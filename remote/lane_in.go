@@ -30,6 +30,7 @@ type laneIn struct {
 	types    map[uint32]*typeIn
 	parts    map[uint64]*assembly
 	parting  int // bytes in parts
+	unmarked int // bytes in mailboxes that no mark follows yet, at least
 	env      wire.Envelope
 	reading  atomic.Bool // there is a reader
 }
@@ -41,6 +42,7 @@ type routeIn struct {
 	t       *typeIn
 	flow    *flow
 	held    int
+	kept    bool // it is there for the next message, too
 }
 
 // typeIn is a type of message that the other side sends.
@@ -219,10 +221,11 @@ func (l *laneIn) resolve(e *wire.Envelope) (*routeIn, error) {
 	}
 	r := &l.routes[e.Route-1]
 	if e.To != 0 {
-		if r.flow != nil {
-			r.flow.settle(r)
+		if r.held > 0 {
+			r.flow.took(l.in, r)
 		}
 		*r = *l.s.node.routeTo(e.To, l.typeOf(e))
+		r.kept = true
 		if r.t == nil {
 			return nil, broken("a route without a type")
 		}
@@ -303,9 +306,7 @@ func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 	}
 	switch err := l.in.Send(r.to, m); {
 	case err == nil:
-		if r.held += size + perMessage; r.held >= flowStep {
-			f.took(l.in, r)
-		}
+		l.took(f, r, size)
 	case errors.Is(err, actor.ErrNoRoom):
 		f.enqueue(lateMessage{m: m, size: size + perMessage})
 	default:
@@ -323,9 +324,7 @@ func (l *laneIn) fired(e *wire.Envelope, r *routeIn) {
 		if f.paused.Load() || f.late.Load() > 0 {
 			err = actor.ErrFull
 		} else if err = l.in.Send(r.to, m); err == nil {
-			if r.held += len(e.Payload) + perMessage; r.held >= flowStep {
-				f.took(l.in, r)
-			}
+			l.took(f, r, len(e.Payload))
 		}
 	}
 	if err != nil {
@@ -358,9 +357,7 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 	switch {
 	case err == nil:
 		back.begun(giveUp)
-		if r.held += size + perMessage; r.held >= flowStep {
-			f.took(l.in, r)
-		}
+		l.took(f, r, size)
 	case errors.Is(err, actor.ErrNoRoom):
 		f.enqueue(lateMessage{m: m, size: size + perMessage, back: back, until: deadline(left)})
 	default:
@@ -396,13 +393,28 @@ func (l *laneIn) deliver(e *wire.Envelope, r *routeIn, size int) {
 		}
 	}
 	if err == nil {
-		if r.held += size + perMessage; r.held >= flowStep {
-			f.took(l.in, r)
-		}
+		l.took(f, r, size)
 	} else {
 		l.s.count.returned.Add(1)
 	}
 	l.s.confirm(pair{r.to, e.From}, e.ID, err)
+}
+
+// took notes what went into the mailbox by r, and marks it when it is much: for that receiver, or for all of the lane's together.
+func (l *laneIn) took(f *flow, r *routeIn, size int) {
+	r.held += size + perMessage
+	l.unmarked += size + perMessage
+	if r.held >= flowStep || !r.kept {
+		f.took(l.in, r)
+	}
+	if l.unmarked >= unmarkedMost {
+		l.unmarked = 0
+		for i := range l.routes {
+			if r := &l.routes[i]; r.held > 0 {
+				r.flow.took(l.in, r)
+			}
+		}
+	}
 }
 
 // flowOf is the flow of r's receiver.

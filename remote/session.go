@@ -341,9 +341,15 @@ func (s *session) readDatagrams(at *attachment) {
 		r := routes[l.env.To]
 		if r == nil {
 			if len(routes) >= maxFlows {
+				for _, r := range routes {
+					if r.held > 0 {
+						r.flow.took(l.in, r)
+					}
+				}
 				clear(routes)
 			}
 			r = s.node.routeTo(l.env.To, nil)
+			r.kept = true
 			routes[l.env.To] = r
 		}
 		r.t = t
