@@ -16,6 +16,7 @@ import (
 // outgoing is a call or Deliver from here that waits for its answer.
 type outgoing struct {
 	to   actor.AnyRef
+	p    pair             // from the caller to the callee
 	call actor.RemoteCall // zero for a Deliver
 	done actor.Event      // of a Deliver
 	err  error            // its outcome, there once done is set
@@ -54,7 +55,8 @@ func (s *session) taken(id uint64) *outgoing {
 
 // sendCall sends a call.
 func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.Message, call actor.RemoteCall) (uint64, error) {
-	o := &outgoing{to: to, call: call}
+	p := pair{from.ID(), to.ID()}
+	o := &outgoing{to: to, p: p, call: call}
 	if !from.IsZero() {
 		o.wait = probeAfter
 		o.next = time.Since(s.node.start) + probeAfter
@@ -63,7 +65,7 @@ func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.M
 	if err != nil {
 		return 0, err
 	}
-	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_CALL, ID: id, From: from.ID(), Left: uint64(call.Left() / time.Microsecond)}
+	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_CALL, ID: id, From: from.ID(), Left: uint64((call.Left() + time.Microsecond - 1) / time.Microsecond)}
 	if err := s.send(ctx, from, to, m, &e); err != nil {
 		if s.taken(id) == nil {
 			return id, nil // the session has ended meanwhile, and the call was told
@@ -73,7 +75,7 @@ func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.M
 	return id, nil
 }
 
-// cancel gives up a call.
+// cancel gives up a call. The word travels behind it.
 func (s *session) cancel(id uint64) {
 	if o := s.taken(id); o != nil {
 		s.tellCancelled(o, id)
@@ -106,19 +108,34 @@ func (s *session) deliver(ctx context.Context, from, to actor.AnyRef, m proto.Me
 }
 
 // answered takes the answer to a call or Deliver of this side.
-func (s *session) answered(e *wire.Envelope, m proto.Message, err error) {
+func (s *session) answered(e *wire.Envelope, m proto.Message, err error) error {
 	o := s.taken(e.ID)
-	if o == nil {
-		return // given up
-	}
-	if o.call.IsZero() {
+	switch {
+	case o == nil:
+		return nil // given up
+	case o.call.IsZero() != (e.Kind == greenroomv1.Kind_KIND_DELIVERED):
+		why := broken("an answer of the wrong kind")
+		o.fail(why)
+		return why
+	case o.call.IsZero():
 		o.err = err
 		o.done.Set()
-		return
+		return nil
 	}
 	if !o.call.Answer(m, err) && m != nil {
 		s.node.sys.Undeliverable(actor.DeadLetter{Message: m, Reason: actor.DeadLateReply})
 	}
+	return nil
+}
+
+// fail ends it without an answer.
+func (o *outgoing) fail(why error) {
+	if o.call.IsZero() {
+		o.err = why
+		o.done.Set()
+		return
+	}
+	o.call.Answer(nil, fmt.Errorf("remote: call of %v: %w", o.to, why))
 }
 
 // failCalls fails all that waits for an answer.
@@ -128,12 +145,7 @@ func (s *session) failCalls(why error) {
 	s.calls = nil
 	s.callMu.Unlock()
 	for _, o := range calls {
-		if o.call.IsZero() {
-			o.err = why
-			o.done.Set()
-			continue
-		}
-		o.call.Answer(nil, fmt.Errorf("remote: call of %v: %w", o.to, why))
+		o.fail(why)
 	}
 }
 
@@ -155,6 +167,12 @@ const maxCalls = 1 << 16
 func (s *session) accept(c *incoming) error {
 	s.watchMu.Lock()
 	defer s.watchMu.Unlock()
+	if s.ctx.Err() != nil {
+		return s.downError()
+	}
+	if s.incomings[c.id] != nil {
+		return fmt.Errorf("remote: %s has two calls of number %d: %w", s.far, c.id, ErrLimit)
+	}
 	if len(s.incomings) >= maxCalls {
 		return fmt.Errorf("remote: %s has %d calls unanswered: %w", s.far, len(s.incomings), ErrLimit)
 	}
@@ -186,7 +204,9 @@ func (c *incoming) finish() bool {
 		return false
 	}
 	c.s.watchMu.Lock()
-	delete(c.s.incomings, c.id)
+	if c.s.incomings[c.id] == c {
+		delete(c.s.incomings, c.id)
+	}
 	c.s.watchMu.Unlock()
 	return true
 }

@@ -30,19 +30,19 @@ type laneIn struct {
 	types    map[uint32]*typeIn
 	parts    map[uint64]*assembly
 	parting  int // bytes in parts
-	unmarked int // bytes in mailboxes that no mark follows yet, at least
+	fresh    int // bytes in mailboxes that are not counted yet
+	handed   int // envelopes of the next frame that were handed out: not again, should that frame come again
+	names    int // bytes of the names in types
 	env      wire.Envelope
 	reading  atomic.Bool // there is a reader
 }
 
-// routeIn is what a route's number means, and how much came by it that its flow has not been told of.
+// routeIn is what a route's number means.
 type routeIn struct {
 	to      uint64
 	service uint64 // which, if to is one
 	t       *typeIn
 	flow    *flow
-	held    int
-	kept    bool // it is there for the next message, too
 }
 
 // typeIn is a type of message that the other side sends.
@@ -74,6 +74,8 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 		return broken("two streams of lane %d", l.n)
 	}
 	defer l.reading.Store(false)
+	l.s.hands.enter()
+	defer l.s.hands.leave()
 	if l.in == nil {
 		l.in = l.s.node.sys.NewInbound()
 	}
@@ -104,8 +106,13 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 		case number > l.received:
 			return broken("frame %d of lane %d, and %d have come", number, l.n, l.received)
 		}
-		if err := l.s.awaitIntake(from); err != nil {
-			return err
+		if l.n != answerLane { // answers fill no mailbox, and what mailboxes hold may wait for them
+			if err := l.s.awaitIntake(from); err != nil {
+				return err
+			}
+		}
+		if l.s.ctx.Err() != nil {
+			return l.s.downError() // a later session may have begun
 		}
 		if l.s.ctx.Err() != nil {
 			return l.s.ctx.Err() // those who watch are about to be told that nothing comes any more
@@ -117,15 +124,20 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 	}
 }
 
-// frame hands out the envelopes of a frame.
+// frame hands out the envelopes of a frame, each once: a user's code that is called on the way may panic, or end the goroutine, and the
+// frame comes again.
 func (l *laneIn) frame(b []byte) error {
 	messages := uint64(0)
-	for len(b) > 0 {
+	defer func() { l.s.count.received.Add(messages) }()
+	for i := 0; len(b) > 0; i++ {
 		body, rest, err := wire.Next(b)
 		if err != nil {
 			return broken("%v", err)
 		}
-		b = rest
+		if b = rest; i < l.handed {
+			continue
+		}
+		l.handed++
 		if err := l.env.Decode(body); err != nil {
 			return broken("%v", err)
 		}
@@ -138,7 +150,6 @@ func (l *laneIn) frame(b []byte) error {
 			return err
 		}
 	}
-	l.s.count.received.Add(messages)
 	return nil
 }
 
@@ -149,6 +160,8 @@ func (l *laneIn) piece(e *wire.Envelope, messages *uint64) error {
 	switch {
 	case a == nil && (e.Size == 0 || e.Size > uint64(limit)):
 		return broken("a piece of an envelope of %d bytes, and %d are the most", e.Size, limit)
+	case a == nil && len(l.parts) > l.s.node.opts.WindowBytes/pieceBytes:
+		return broken("pieces of more than %d envelopes at once", len(l.parts))
 	case a == nil:
 		if l.parts == nil {
 			l.parts = make(map[uint64]*assembly)
@@ -184,6 +197,9 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 	r, err := l.resolve(e)
 	if err != nil {
 		return err
+	}
+	if answer := e.Kind == greenroomv1.Kind_KIND_REPLY || e.Kind == greenroomv1.Kind_KIND_DELIVERED; answer != (l.n == answerLane) {
+		return broken("an envelope of kind %d in lane %d", e.Kind, l.n)
 	}
 	switch e.Kind {
 	case greenroomv1.Kind_KIND_UNSPECIFIED:
@@ -221,11 +237,7 @@ func (l *laneIn) resolve(e *wire.Envelope) (*routeIn, error) {
 	}
 	r := &l.routes[e.Route-1]
 	if e.To != 0 {
-		if r.held > 0 {
-			r.flow.took(l.in, r)
-		}
 		*r = *l.s.node.routeTo(e.To, l.typeOf(e))
-		r.kept = true
 		if r.t == nil {
 			return nil, broken("a route without a type")
 		}
@@ -247,19 +259,36 @@ func (l *laneIn) typeOf(e *wire.Envelope) *typeIn {
 		return nil
 	}
 	t := &typeIn{name: string(e.TypeName)}
-	if accept := l.s.node.opts.Policy.Accept; accept != nil && !accept(l.s.far.name(), t.name) {
-		t.no = fmt.Errorf("%w: no %s is taken from %s", ErrRefused, t.name, l.s.far)
-	}
+	t.no = l.s.refuses(t.name)
 	if known, err := typeNamedBytes(e.TypeName); err == nil {
 		t.mt = known.mt
 	}
-	if e.Type != 0 && len(l.types) < maxTypes {
+	if l.names += len(t.name); e.Type != 0 && len(l.types) < maxTypes && l.names <= maxControl {
 		if l.types == nil {
 			l.types = make(map[uint32]*typeIn)
 		}
 		l.types[e.Type] = t
 	}
 	return t
+}
+
+// refuses tells why no messages of a type are taken from the peer, nil if they are.
+func (s *session) refuses(name string) error {
+	accept, ok := s.node.opts.Policy.Accept, true
+	if accept == nil {
+		return nil
+	}
+	if err := guarded("Policy.Accept", func() error {
+		ok = accept(s.far.name(), name)
+		return nil
+	}); err != nil {
+		s.node.log.Error("a type of message is refused", "peer", s.far.String(), "type", name, "error", err.Error())
+		ok = false
+	}
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%w: no %s is taken from %s", ErrRefused, name, s.far)
 }
 
 func typeNamedBytes(name []byte) (*messageType, error) {
@@ -306,7 +335,7 @@ func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 	}
 	switch err := l.in.Send(r.to, m); {
 	case err == nil:
-		l.took(f, r, size)
+		l.took(f, size+perMessage)
 	case errors.Is(err, actor.ErrNoRoom):
 		f.enqueue(lateMessage{m: m, size: size + perMessage})
 	default:
@@ -324,7 +353,7 @@ func (l *laneIn) fired(e *wire.Envelope, r *routeIn) {
 		if f.paused.Load() || f.late.Load() > 0 {
 			err = actor.ErrFull
 		} else if err = l.in.Send(r.to, m); err == nil {
-			l.took(f, r, len(e.Payload))
+			l.took(f, len(e.Payload)+perMessage)
 		}
 	}
 	if err != nil {
@@ -357,7 +386,7 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 	switch {
 	case err == nil:
 		back.begun(giveUp)
-		l.took(f, r, size)
+		l.took(f, size+perMessage)
 	case errors.Is(err, actor.ErrNoRoom):
 		f.enqueue(lateMessage{m: m, size: size + perMessage, back: back, until: deadline(left)})
 	default:
@@ -384,37 +413,21 @@ func (l *laneIn) deliver(e *wire.Envelope, r *routeIn, size int) {
 	}
 	f := l.flowOf(r)
 	if err == nil {
-		if f.late.Load() == 0 {
+		late := f.late.Load() > 0
+		if !late {
 			err = l.in.Send(r.to, m)
 		}
-		if f.late.Load() > 0 || errors.Is(err, actor.ErrNoRoom) {
+		if late || errors.Is(err, actor.ErrNoRoom) {
 			f.enqueue(lateMessage{m: m, size: size + perMessage, confirm: e.ID, from: e.From})
 			return
 		}
 	}
 	if err == nil {
-		l.took(f, r, size)
+		l.took(f, size+perMessage)
 	} else {
 		l.s.count.returned.Add(1)
 	}
 	l.s.confirm(pair{r.to, e.From}, e.ID, err)
-}
-
-// took notes what went into the mailbox by r, and marks it when it is much: for that receiver, or for all of the lane's together.
-func (l *laneIn) took(f *flow, r *routeIn, size int) {
-	r.held += size + perMessage
-	l.unmarked += size + perMessage
-	if r.held >= flowStep || !r.kept {
-		f.took(l.in, r)
-	}
-	if l.unmarked >= unmarkedMost {
-		l.unmarked = 0
-		for i := range l.routes {
-			if r := &l.routes[i]; r.held > 0 {
-				r.flow.took(l.in, r)
-			}
-		}
-	}
 }
 
 // flowOf is the flow of r's receiver.

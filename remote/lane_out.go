@@ -71,7 +71,9 @@ type laneOut struct {
 	shadow  []route // routes as they are at q[0]: what the frames are read with if they never arrive
 	named   []bool  // types by number that the other side was told the name of
 	pairs   map[pair]*pairQueue
-	turns   []*pairQueue // the pairs that have something to send in pieces, in turn
+	turns   []*pairQueue // the pairs whose first is going in pieces, in turn
+	waits   []*pairQueue // those whose first is not begun
+	opened  int          // bytes of the envelopes that are begun and not sent in full
 	pieces  int          // bytes of pieces that are not acknowledged
 	bulk    bool         // it is the turn of a piece
 	writing bool         // there is a writer
@@ -264,7 +266,7 @@ func (l *laneOut) enqueue(p pair, data []byte, counts uint32) {
 			l.pairs = make(map[pair]*pairQueue)
 		}
 		l.pairs[p] = q
-		l.turns = append(l.turns, q)
+		l.waits = append(l.waits, q)
 	}
 	q.list = append(q.list, &large{id: l.s.node.nextID.Add(1), data: data, messages: counts})
 	l.s.bulk.Add(int64(len(data)))
@@ -299,11 +301,15 @@ func (l *laneOut) piece() frame {
 		f.last, f.messages = g, g.messages
 		q.list[0] = nil
 		q.list = q.list[1:]
+		l.opened -= len(g.data)
 	}
 	l.pieces += len(f.data)
-	if len(q.list) == 0 {
+	switch {
+	case len(q.list) == 0:
 		delete(l.pairs, q.pair)
-	} else {
+	case f.last != nil:
+		l.waits = append(l.waits, q)
+	default:
 		l.turns = append(l.turns, q)
 	}
 	return f
@@ -347,18 +353,24 @@ func (l *laneOut) number() bool {
 	return true
 }
 
-// nextPair brings a pair to the front of turns that may send a piece now; false if there is none.
+// nextPair reports whether there is a piece to send; the pair at the front of turns sends it. The other side holds what is begun in
+// memory: no more is begun than fits into the window, but for a single one that is longer.
 func (l *laneOut) nextPair() bool {
 	if l.pieces >= l.s.pieceWindow {
 		return false
 	}
-	for range l.turns {
-		if l.turns[0].after <= l.begun {
-			return true
+	for range l.waits {
+		q := l.waits[0]
+		l.waits[0] = nil
+		l.waits = l.waits[1:]
+		if size := len(q.list[0].data); q.after <= l.begun && (l.opened == 0 || l.opened+size <= int(l.s.window.Load())) {
+			l.turns = append([]*pairQueue{q}, l.turns...)
+			l.opened += size
+			break
 		}
-		l.turns = append(l.turns[1:], l.turns[0])
+		l.waits = append(l.waits, q)
 	}
-	return false
+	return len(l.turns) > 0
 }
 
 // notify wakes the writer. The caller holds the lock.
@@ -376,9 +388,9 @@ func (l *laneOut) notify() {
 // acked takes note that the other side has received all frames before number n.
 func (l *laneOut) acked(n uint64) (ok bool) {
 	l.mu.Lock()
-	if n < l.base || n > l.base+uint64(len(l.q)) {
+	if n < l.base || n > l.base+uint64(len(l.q)) || l.closed {
 		l.mu.Unlock()
-		return n < l.base // an ack may be overtaken by a newer one
+		return n < l.base || l.closed // an ack may be overtaken by a newer one, or by the session's end
 	}
 	small, long, messages := 0, 0, uint32(0)
 	count := int(n - l.base)
@@ -405,7 +417,7 @@ func (l *laneOut) acked(n uint64) (ok bool) {
 	}
 	l.base = n
 	l.next = max(l.next-count, 0)
-	if len(l.turns) > 0 {
+	if len(l.turns)+len(l.waits) > 0 {
 		l.notify()
 	}
 	l.mu.Unlock()
@@ -430,14 +442,14 @@ func (l *laneOut) rewind(n uint64) bool {
 		return false
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.next = 0
-	l.mu.Unlock()
-	return true
+	return n == l.base || l.closed // what was confirmed is not here any more
 }
 
 // pendingLocked reports whether there is something to write. The caller holds the lock.
 func (l *laneOut) pendingLocked() bool {
-	return l.next < len(l.q) || len(l.ready) > 0 || len(l.cur) > wire.FrameHeader || len(l.turns) > 0
+	return l.next < len(l.q) || len(l.ready) > 0 || len(l.cur) > wire.FrameHeader || len(l.turns)+len(l.waits) > 0
 }
 
 // lost is an envelope that never was acknowledged.
@@ -462,23 +474,22 @@ func (l *laneOut) close() (all []lost) {
 	frames := append(l.q, l.ready...)
 	for i := range frames {
 		f := &frames[i]
-		l.follow(f.changes)
 		switch {
 		case f.last != nil:
 			done[f.last] = true
-			all = l.read(all, f.last.data)
+			all = l.read(all, f.last.data, nil)
 		case !f.piece:
-			all = l.read(all, f.data[wire.FrameHeader:])
+			all = l.read(all, f.data[wire.FrameHeader:], f.changes)
 		}
 	}
-	for _, q := range l.turns {
+	for _, q := range append(l.turns, l.waits...) {
 		for _, g := range q.list {
 			if !done[g] {
-				all = l.read(all, g.data)
+				all = l.read(all, g.data, nil)
 			}
 		}
 	}
-	l.q, l.ready, l.turns, l.pairs, l.cur, l.known, l.shadow = nil, nil, nil, nil, nil, nil, nil
+	l.q, l.ready, l.turns, l.waits, l.pairs, l.cur, l.known, l.shadow = nil, nil, nil, nil, nil, nil, nil, nil
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -486,8 +497,8 @@ func (l *laneOut) close() (all []lost) {
 	return all
 }
 
-// read appends the envelopes in b, which was written here.
-func (l *laneOut) read(all []lost, b []byte) []lost {
+// read appends the envelopes in b, which was written here, and in which routes changed.
+func (l *laneOut) read(all []lost, b []byte, changes []routeChange) []lost {
 	for len(b) > 0 {
 		body, rest, err := wire.Next(b)
 		if err != nil {
@@ -497,6 +508,10 @@ func (l *laneOut) read(all []lost, b []byte) []lost {
 		var x lost
 		if x.Decode(body) != nil {
 			return all
+		}
+		if x.Route != 0 && x.To != 0 && len(changes) > 0 {
+			l.follow(changes[:1])
+			changes = changes[1:]
 		}
 		if x.to = x.To; x.Route != 0 && x.To == 0 && l.shadow != nil {
 			x.to = l.shadow[x.Route-1].to

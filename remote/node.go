@@ -37,9 +37,9 @@ type Node struct {
 	start  time.Time
 	ctx    context.Context
 	stop   context.CancelFunc
-	workMu sync.Mutex // held to start what Stop waits for
-	ended  bool
 	work   sync.WaitGroup
+	goMu   sync.RWMutex  // guards over
+	over   bool          // no work begins any more
 	nextID atomic.Uint64 // of calls and pieces, in all sessions
 	m      nodeMetrics
 	tasks  atomic.Int64
@@ -86,9 +86,11 @@ type incarnation struct {
 
 	sess atomic.Pointer[session]
 	mu   sync.Mutex
-	peer *peer // nil until it is known who this is
-	gone error // a later incarnation has taken the name: there is no way there any more
-	busy bool  // it is being dialed
+	peer *peer  // nil until it is known who this is
+	gone error  // a later incarnation has taken the name: there is no way there any more
+	busy bool   // it is being dialed
+	lost bool   // the node has forgotten it: another one stands for it
+	last *hands // of the last session
 }
 
 // Start makes a node of sys: it accepts links and keeps those to Options.Peers. It returns once it listens; Node.Peer waits for a
@@ -130,9 +132,9 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 	if err := n.startServices(); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
-	n.do(n.acceptLinks)
+	n.begin(n.acceptLinks)
 	for _, addr := range o.Peers {
-		n.do(func() { n.keep(addr) })
+		n.begin(func() { n.keep(addr) })
 	}
 	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
 	return n, nil
@@ -182,13 +184,24 @@ func (n *Node) granted(id link.Identity) link.Roles {
 	return n.opts.Policy.Grant(id.Name, id.Roles) & id.Roles
 }
 
+// begin runs f in a goroutine that Stop waits for; false if nothing begins any more. Those whom Stop waits for may use n.work.
+func (n *Node) begin(f func()) bool {
+	n.goMu.RLock()
+	defer n.goMu.RUnlock()
+	if n.over {
+		return false
+	}
+	n.work.Go(f)
+	return true
+}
+
 func (n *Node) acceptLinks() {
 	for {
 		l, err := n.tr.Accept(n.ctx)
 		if err != nil {
 			return
 		}
-		n.do(func() {
+		n.begin(func() {
 			if err := n.run(l); err != nil {
 				n.noteEnd(l, err)
 			}
@@ -225,7 +238,7 @@ func (n *Node) keep(addr string) {
 			return
 		}
 		began := time.Now()
-		who, err := n.dial(addr, "")
+		who, err := n.dial(addr, "", greetTimeout, func() {})
 		if who != "" {
 			name = who
 		}
@@ -249,11 +262,13 @@ func (n *Node) keep(addr string) {
 
 var errSelf = errors.New("remote: this is the same node")
 
-// dial makes a link to addr and has it run until it ends. It returns who is there, if that became known.
-func (n *Node) dial(addr, name string) (who string, err error) {
-	ctx, cancel := context.WithTimeout(n.ctx, greetTimeout)
+// dial makes a link to addr, within that time, and has it run until it ends. It returns who is there, if that became known. dialed is
+// called when it is known whether there is a link.
+func (n *Node) dial(addr, name string, within time.Duration, dialed func()) (who string, err error) {
+	ctx, cancel := context.WithTimeout(n.ctx, within)
 	l, err := n.tr.Dial(ctx, addr, name)
 	cancel()
+	dialed()
 	if err != nil {
 		return "", err
 	}
@@ -283,7 +298,7 @@ func (n *Node) upLocked(name string) bool {
 func (n *Node) meet(g *greeting) (*incarnation, error) {
 	name, id := g.hello.GetName(), g.hello.GetIncarnation()
 	n.mu.Lock()
-	if n.stopped {
+	if known := n.fars[id]; n.stopped && (known == nil || known.sess.Load() == nil) { // what has a session is still awaited
 		n.mu.Unlock()
 		return nil, &refusal{closeStopped, "the node stops"}
 	}
@@ -291,21 +306,26 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 		n.mu.Unlock()
 		return nil, &refusal{closeRefused, fmt.Sprintf("%s ignores %s", n.name, name)}
 	}
-	p := n.peers[name]
-	if p == nil {
-		if len(n.peers) >= n.opts.MaxPeers {
-			n.mu.Unlock()
-			return nil, &refusal{closeRefused, fmt.Sprintf("%s knows %d peers already, which is its limit (MaxPeers)", n.name, n.opts.MaxPeers)}
-		}
-		p = &peer{name: name}
-		n.peers[name] = p
-	}
 	far, err := n.farLocked(id)
 	if err != nil {
 		n.mu.Unlock()
 		return nil, err
 	}
+	if why := far.ousted(name); why != "" {
+		n.mu.Unlock()
+		return nil, &refusal{closeRefused, why}
+	}
+	p := n.peers[name]
+	if p == nil {
+		if len(n.peers) >= n.opts.MaxPeers && !n.forgetPeerLocked() {
+			n.mu.Unlock()
+			return nil, &refusal{closeRefused, fmt.Sprintf("%s has %d peers already, which is its limit (MaxPeers)", n.name, n.opts.MaxPeers)}
+		}
+		p = &peer{name: name}
+		n.peers[name] = p
+	}
 	old := p.now
+	far.is(p)
 	p.now, p.id = far, g.l.Peer()
 	p.leaves = false
 	if a := g.hello.GetAddress(); a != "" {
@@ -316,7 +336,6 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 	}
 	p.gossip = g.hello.GetGossipAddress()
 	n.mu.Unlock()
-	far.is(p)
 	if old != nil && old != far {
 		old.end(fmt.Errorf("remote: %s has started anew, as %016x: %w", old, id, actor.ErrNodeDown))
 	}
@@ -339,17 +358,6 @@ func reachable(advertised, seen string) string {
 	return net.JoinHostPort(from, port)
 }
 
-// do runs f on a goroutine that Stop waits for; false if it is too late for that.
-func (n *Node) do(f func()) bool {
-	n.workMu.Lock()
-	defer n.workMu.Unlock()
-	if n.ended {
-		return false
-	}
-	n.work.Go(f)
-	return true
-}
-
 // farLocked is the incarnation of that number. The caller holds n.mu.
 func (n *Node) farLocked(id uint64) (*incarnation, error) {
 	if far := n.fars[id]; far != nil {
@@ -366,26 +374,43 @@ func (n *Node) farLocked(id uint64) (*incarnation, error) {
 	return far, nil
 }
 
-// maxIncarnations bounds the incarnations of nodes that are remembered, living and dead.
+// maxIncarnations bounds the incarnations of nodes that are remembered. Those with which there is nothing going on are forgotten when
+// there are that many: refs of them find the way anew.
 const maxIncarnations = 1 << 16
 
-// forgetLocked forgets incarnations that are over, or that nobody wants to reach. The caller holds n.mu.
+// forgetLocked forgets all incarnations that have no session and are nobody's present one. The caller holds n.mu.
 func (n *Node) forgetLocked() {
 	for id, far := range n.fars {
-		far.mu.Lock()
-		idle := far.sess.Load() == nil && !far.busy && (far.peer == nil || far.peer.now != far)
-		far.mu.Unlock()
-		if idle {
+		if far.lose() {
 			delete(n.fars, id)
 			n.sys.ForgetNode(id)
 		}
 	}
 }
 
+// forgetPeerLocked forgets the peer that has been down for longest; false if all are up. The caller holds n.mu.
+func (n *Node) forgetPeerLocked() bool {
+	var last *peer
+	for _, p := range n.peers {
+		if !p.up && (p.now == nil || p.now.sess.Load() == nil) && (last == nil || p.since.Before(last.since)) {
+			last = p
+		}
+	}
+	if last == nil {
+		return false
+	}
+	last.now = nil
+	delete(n.peers, last.name)
+	return true
+}
+
 // Outbound implements actor.Abroad.
 func (n *Node) Outbound(id uint64) (actor.Outbound, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.stopped {
+		return nil, fmt.Errorf("%w: %w", ErrStopped, actor.ErrNoActor)
+	}
 	far, err := n.farLocked(id)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, actor.ErrNoActor)
@@ -456,7 +481,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.mu.Unlock()
 	var err error
 	for _, far := range fars {
-		if s := far.sess.Load(); s != nil && s.linkUp.Load() {
+		if s := far.sess.Load(); s != nil {
 			err = errors.Join(err, s.drain(ctx))
 		}
 	}
@@ -467,16 +492,19 @@ func (n *Node) Stop(ctx context.Context) error {
 		far.end(fmt.Errorf("%w: %w", ErrStopped, actor.ErrNodeDown))
 	}
 	n.stop()
-	n.workMu.Lock()
-	n.ended = true
-	n.workMu.Unlock()
 	_ = n.tr.Close()
 	if n.files != nil {
 		_ = n.files.Close()
 	}
 	_ = n.sys.SetAbroad(nil)
+	n.goMu.Lock()
+	n.over = true
+	n.goMu.Unlock()
 	n.work.Wait()
 	n.mu.Lock()
+	for id := range n.fars { // another Node of the System finds its own ways
+		n.sys.ForgetNode(id)
+	}
 	for _, w := range n.watchers {
 		w.end()
 	}
@@ -496,7 +524,7 @@ func (s *session) drain(ctx context.Context) error {
 			return fmt.Errorf("remote: %s has not confirmed %d bytes: %w", s.far, s.inflight.Load()+s.bulk.Load(), ctx.Err())
 		case <-s.ctx.Done():
 			t.Stop()
-			return nil // its end has told of what was lost
+			return s.downError()
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func TestTwoNodes(t *testing.T) {
 		t.Log(r, err, time.Since(began))
 	}
 	began := time.Now()
-	const n = 1000000
+	const n = 200_000
 	done := make(chan struct{})
 	count := 0
 	sink := actor.MustSpawn(sysA, actor.Handler(func(ctx *actor.Context, m *wrapperspb.BytesValue) error {

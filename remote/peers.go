@@ -148,7 +148,7 @@ func (n *Node) Connect(addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.stopped {
-		n.do(func() { n.keep(addr) })
+		n.begin(func() { n.keep(addr) })
 	}
 }
 

@@ -38,13 +38,16 @@ type session struct {
 	end  context.CancelFunc
 	mine uint64 // its number on this side
 
+	hands *hands
+
 	out         [lanes]*laneOut
 	in          [lanes]*laneIn
 	inflight    atomic.Int64 // bytes of messages that are not acknowledged, but for long ones
 	bulk        atomic.Int64 // bytes of long ones
 	linkUp      atomic.Bool  // there is a link
 	starved     atomic.Bool  // somebody waits for room
-	room        actor.Event
+	roomMu      sync.Mutex
+	room        *actor.Event // set and replaced when there is room
 	window      atomic.Int64
 	maxMessage  atomic.Int64
 	pieceWindow int
@@ -74,6 +77,7 @@ type session struct {
 	watchMu   sync.Mutex
 	watches   map[uint64]*watch // from here
 	watched   map[watchKey]uint64
+	linkN     atomic.Int64
 	links     map[linkKey]struct{}
 	incomings map[uint64]*incoming
 
@@ -94,7 +98,10 @@ type session struct {
 
 func newSession(far *incarnation) *session {
 	n := far.node
-	s := &session{node: n, far: far, count: &far.count, pieceWindow: n.opts.WindowBytes / 4, calls: make(map[uint64]*outgoing), over: make(chan struct{})}
+	s := &session{
+		node: n, far: far, count: &far.count, room: new(actor.Event), hands: new(hands), pieceWindow: n.opts.WindowBytes / 4,
+		calls: make(map[uint64]*outgoing), over: make(chan struct{}),
+	}
 	s.ctx, s.end = context.WithCancel(n.ctx)
 	s.mine = randomID()
 	for i := range s.out {
@@ -161,7 +168,7 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 		if err := s.awaitBulk(ctx, size); err != nil {
 			return err
 		}
-		defer s.bulk.Add(int64(-size))
+		defer s.released(0, size, 0) // it is counted anew where it waits
 	} else if s.inflight.Load() >= s.window.Load() {
 		if err := s.awaitRoom(ctx, &s.inflight); err != nil {
 			return err
@@ -194,13 +201,15 @@ func (s *session) admissible(t *messageType, size int, service bool) error {
 // awaitRoom waits until fewer bytes than the window are on their way.
 func (s *session) awaitRoom(ctx context.Context, n *atomic.Int64) error {
 	for {
-		s.room.Clear()
+		s.roomMu.Lock()
+		room := s.room
 		s.starved.Store(true)
+		s.roomMu.Unlock()
 		if n.Load() < s.window.Load() || s.ctx.Err() != nil {
 			return s.downError()
 		}
 		s.count.suspended.Add(1)
-		if err := s.room.Wait(ctx); err != nil {
+		if err := room.Wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -228,9 +237,18 @@ func (s *session) released(small, long int, messages uint64) {
 	a, b := s.inflight.Add(-int64(small)), s.bulk.Add(-int64(long))
 	low := s.window.Load() * 3 / 4
 	if s.starved.Load() && (a < low && small > 0 || b < low && long > 0) {
-		s.starved.Store(false)
-		s.room.Set()
+		s.wake()
 	}
+}
+
+// wake has all who wait for room look again.
+func (s *session) wake() {
+	s.roomMu.Lock()
+	room := s.room
+	s.room = new(actor.Event)
+	s.starved.Store(false)
+	s.roomMu.Unlock()
+	room.Set()
 }
 
 // awaitUnpaused waits until the receiver wants more. A sender that has itself too much waiting from there must not wait for it: the
@@ -319,7 +337,7 @@ const datagramBytes = 1400
 
 // readDatagrams takes what others fire at actors here, until the link ends.
 func (s *session) readDatagrams(at *attachment) {
-	l := &laneIn{s: s, n: -1, in: s.node.sys.NewInbound()}
+	l := &laneIn{s: s, n: lanes, in: s.node.sys.NewInbound()}
 	routes, types := make(map[uint64]*routeIn), make(map[string]*typeIn)
 	for {
 		b, err := at.l.ReceiveDatagram(s.ctx)
@@ -341,15 +359,9 @@ func (s *session) readDatagrams(at *attachment) {
 		r := routes[l.env.To]
 		if r == nil {
 			if len(routes) >= maxFlows {
-				for _, r := range routes {
-					if r.held > 0 {
-						r.flow.took(l.in, r)
-					}
-				}
 				clear(routes)
 			}
 			r = s.node.routeTo(l.env.To, nil)
-			r.kept = true
 			routes[l.env.To] = r
 		}
 		r.t = t
@@ -451,6 +463,8 @@ func (s *session) lose(to uint64, m proto.Message, err error, call bool) {
 		why = actor.DeadRefused
 	case errors.Is(err, actor.ErrFull), errors.Is(err, ErrLimit):
 		why = actor.DeadOverflow
+	case s.ctx.Err() != nil:
+		why, err = actor.DeadNodeDown, s.downError()
 	}
 	s.count.dead.Add(1)
 	ref, _ := s.node.sys.RefAt(s.node.sys.NodeID(), to)
@@ -489,7 +503,7 @@ func (s *session) sweepFlows() {
 
 // awaitIntake waits while mailboxes here hold more from the peer than they may in all. The link's end ends it.
 func (s *session) awaitIntake(from link.Link) error {
-	limit := int64(s.node.opts.MaxQueuedBytes)
+	limit := int64(s.node.opts.MaxQueuedBytes / 4 * 3) // the rest is what is not counted yet
 	for s.intake.Load() > limit || s.out[answerLane].held.Load() > limit {
 		s.intakeEv.Clear()
 		s.choked.Store(true)
@@ -523,6 +537,7 @@ func (s *session) arrived(l *laneIn, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.received++
+	l.handed = 0
 	s.ackBytes += n
 	s.dirtyLocked(s.ackBytes >= s.node.opts.WindowBytes/8)
 }
@@ -582,7 +597,7 @@ func (s *session) pauseChanged(id uint64) {
 	}
 	s.changedP[id] = struct{}{}
 	s.pauseMu.Unlock()
-	s.node.do(s.flush) // whoever calls runs an actor
+	s.node.begin(s.flush) // whoever calls runs an actor
 }
 
 // queuePauses queues what has changed about pauses, and who has ended. The caller holds s.mu.
@@ -633,7 +648,7 @@ func (s *session) onBeat() {
 	}
 	if late := time.Since(s.beatAt) - every; late > s.node.opts.DownAfter/2 {
 		// This process was stopped, or starved: that the other side was not heard says nothing yet.
-		s.heard.Store(int64(time.Since(s.node.start) - s.node.opts.DownAfter/2))
+		s.heard.Store(max(s.heard.Load(), int64(time.Since(s.node.start)-s.node.opts.DownAfter/2)))
 		s.node.log.Warn("this node was not running for a while", "for", late)
 	}
 	s.beatAt = time.Now()
@@ -654,6 +669,9 @@ func (s *session) onBeat() {
 	if at == nil {
 		s.far.seek()
 		return
+	}
+	if silence > 2*every {
+		s.far.redial() // the link may be dead, or wait longer and longer to send again
 	}
 	s.node.recheck(s, at.l)
 	if stuck {
@@ -690,7 +708,7 @@ func (s *session) fail(why error) {
 		_ = at.l.Close(closeSession, "the session is over: "+why.Error())
 	}
 	s.node.log.LogAttrs(context.Background(), slog.LevelWarn, "session ended", slog.String("peer", s.far.String()), slog.String("reason", why.Error()))
-	s.room.Set()
+	s.wake()
 	s.intakeEv.Set()
 	s.pauseMu.Lock()
 	for _, ev := range s.paused {
@@ -703,42 +721,60 @@ func (s *session) fail(why error) {
 		if at != nil {
 			<-at.gone
 		}
+		defer close(s.over) // whoever is shown a dead letter may end the goroutine
+		defer s.far.ended(s)
+		defer s.dropWatches(why)
+		defer s.failCalls(why)
 		s.dropSent(why)
-		s.failCalls(why)
-		s.dropWatches(why)
-		s.far.ended(s)
-		close(s.over)
 	}
-	if !s.node.do(bury) {
+	if !s.node.begin(bury) {
 		bury()
 	}
 }
 
 // dropSent makes dead letters of what was not acknowledged. Whether it has arrived is not known.
 func (s *session) dropSent(why error) {
+	var all []lost
 	for _, l := range s.out {
-		for _, x := range l.close() {
-			call := x.Kind == greenroomv1.Kind_KIND_CALL
-			if x.Kind == greenroomv1.Kind_KIND_DELIVER {
-				s.count.lost.Add(1) // whoever waits for it is told
-				continue
-			}
-			if x.Kind != greenroomv1.Kind_KIND_UNSPECIFIED && !call {
-				continue
-			}
-			s.count.lost.Add(1)
-			to, err := s.node.sys.RefAt(s.far.id, x.to)
-			if err != nil {
-				to = actor.AnyRef{}
-			}
-			letter := actor.DeadLetter{To: to, Call: call, Reason: actor.DeadNodeDown, Err: why}
-			if x.t != nil {
-				m := x.t.mt.New().Interface()
-				if unmarshal.Unmarshal(x.Payload, m) == nil {
-					letter.Message = m
-				}
-			}
-			s.node.sys.Undeliverable(letter)
+		all = append(all, l.close()...)
+	}
+	s.dropAll(all, why)
+}
+
+// dropAll makes dead letters of all, whatever those do who are shown them.
+func (s *session) dropAll(all []lost, why error) {
+	defer func() {
+		if len(all) > 0 {
+			s.dropAll(all, why)
+		}
+	}()
+	for len(all) > 0 {
+		x := &all[0]
+		all = all[1:]
+		s.drop(x, why)
+	}
+}
+
+func (s *session) drop(x *lost, why error) {
+	call := x.Kind == greenroomv1.Kind_KIND_CALL
+	switch {
+	case x.Kind == greenroomv1.Kind_KIND_DELIVER:
+		s.count.lost.Add(1) // whoever waits for it is told
+		return
+	case x.Kind != greenroomv1.Kind_KIND_UNSPECIFIED && !call:
+		return
+	}
+	s.count.lost.Add(1)
+	to, err := s.node.sys.RefAt(s.far.id, x.to)
+	if err != nil {
+		to = actor.AnyRef{}
+	}
+	letter := actor.DeadLetter{To: to, Call: call, Reason: actor.DeadNodeDown, Err: why}
+	if x.t != nil {
+		m := x.t.mt.New().Interface()
+		if unmarshal.Unmarshal(x.Payload, m) == nil {
+			letter.Message = m
 		}
 	}
+	s.node.sys.Undeliverable(letter)
 }
