@@ -230,7 +230,7 @@ func (s *session) attach(g *greeting, theirs *greenroomv1.Resume) (*attachment, 
 		}
 		l.mu.Unlock()
 	}
-	s.far.linked()
+	s.far.linked(s)
 	return at, nil
 }
 

@@ -112,14 +112,14 @@ func (far *incarnation) connect(addr, name string) {
 	})
 }
 
-// linked takes note of a link. The caller holds the session's lock.
-func (far *incarnation) linked() {
+// linked takes note of a link of s. The caller holds the session's lock.
+func (far *incarnation) linked(s *session) {
 	n := far.node
 	n.m.links.Add(1)
 	n.work.Go(func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if p := far.peer; p != nil && p.now == far && !p.up {
+		if p := far.peer; p != nil && p.now == far && !p.up && far.sess.Load() == s { // it may have ended meanwhile
 			p.up, p.since = true, time.Now()
 			n.changedLocked(p, PeerUp)
 		}

@@ -294,6 +294,10 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 		return nil, err
 	}
 	old := p.now
+	if old != nil && old != far && p.up { // it has started anew before it was found down
+		p.up, p.since = false, time.Now()
+		n.changedLocked(p, PeerDown)
+	}
 	p.now, p.id = far, g.l.Peer()
 	p.leaves = false
 	if a := g.hello.GetAddress(); a != "" {
