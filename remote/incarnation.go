@@ -29,6 +29,13 @@ func (far *incarnation) name() string {
 	return far.peer.name
 }
 
+// whose life it is, nil if that is not known.
+func (far *incarnation) whose() *peer {
+	far.mu.Lock()
+	defer far.mu.Unlock()
+	return far.peer
+}
+
 func (far *incarnation) is(p *peer) {
 	far.mu.Lock()
 	far.peer = p
@@ -119,7 +126,7 @@ func (far *incarnation) linked(s *session) {
 	n.work.Go(func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if p := far.peer; p != nil && p.now == far && !p.up && far.sess.Load() == s { // it may have ended meanwhile
+		if p := far.whose(); p != nil && p.now == far && !p.up && far.sess.Load() == s { // it may have ended meanwhile
 			p.up, p.since = true, time.Now()
 			n.changedLocked(p, PeerUp)
 		}
@@ -147,7 +154,7 @@ func (far *incarnation) ended(s *session) {
 	n := far.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := far.peer; p != nil && p.now == far && p.up {
+	if p := far.whose(); p != nil && p.now == far && p.up {
 		p.up, p.since = false, time.Now()
 		n.changedLocked(p, PeerDown)
 	}
