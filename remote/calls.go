@@ -20,6 +20,8 @@ type outgoing struct {
 	done actor.Event      // of a Deliver
 	err  error            // its outcome, there once done is set
 	took time.Time
+
+	answer func(m proto.Message, err error) // of an ask: it must be quick
 }
 
 // begin gives an outgoing call its number.
@@ -59,6 +61,18 @@ func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.M
 	return id, nil
 }
 
+// ask is a call by nobody: answer is told, once, unless it returns an error or is cancelled.
+func (s *session) ask(ctx context.Context, to actor.AnyRef, m proto.Message, answer func(m proto.Message, err error)) (uint64, error) {
+	id, err := s.begin(&outgoing{to: to, answer: answer})
+	if err != nil {
+		return 0, err
+	}
+	if err := s.send(ctx, actor.AnyRef{}, to, m, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CALL, ID: id}); err != nil && s.taken(id) != nil {
+		return 0, err
+	}
+	return id, nil
+}
+
 // cancel gives up a call.
 func (s *session) cancel(id uint64) {
 	if o := s.taken(id); o != nil {
@@ -93,6 +107,10 @@ func (s *session) answered(e *wire.Envelope, m proto.Message, err error) {
 	if o == nil {
 		return // given up
 	}
+	if o.answer != nil {
+		o.answer(m, err)
+		return
+	}
 	if o.call.IsZero() {
 		o.err = err
 		o.done.Set()
@@ -110,6 +128,10 @@ func (s *session) failCalls(why error) {
 	s.calls = nil
 	s.callMu.Unlock()
 	for _, o := range calls {
+		if o.answer != nil {
+			o.answer(nil, why)
+			continue
+		}
 		if o.call.IsZero() {
 			o.err = why
 			o.done.Set()

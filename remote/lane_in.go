@@ -264,7 +264,7 @@ func (l *laneIn) open(e *wire.Envelope, r *routeIn) (m proto.Message, err error)
 	switch {
 	case r.t == nil:
 		return nil, fmt.Errorf("%w: it has none", ErrUnknownType)
-	case r.t.no != nil:
+	case r.t.no != nil && r.service == 0: // of services, roles decide
 		return nil, r.t.no
 	case r.t.mt == nil:
 		return nil, fmt.Errorf("remote: %s: %w", r.t.name, ErrUnknownType)
@@ -288,6 +288,14 @@ func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 	if err != nil {
 		l.s.undelivered(e, r, m, err, false)
 		return
+	}
+	if r.service != 0 {
+		if ok, err := l.s.serveMessage(r.service, nil, m); ok {
+			if err != nil {
+				l.s.undelivered(e, r, m, err, false)
+			}
+			return
+		}
 	}
 	f := l.flowOf(r)
 	if f.late.Load() > 0 {
@@ -320,6 +328,15 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 		l.s.undelivered(e, r, m, err, true)
 		back.refuse(err)
 		return
+	}
+	if r.service != 0 {
+		if ok, err := l.s.serveMessage(r.service, back, m); ok {
+			if err != nil {
+				l.s.undelivered(e, r, m, err, true)
+				back.refuse(err)
+			}
+			return
+		}
 	}
 	left := time.Duration(min(e.Left, maxLeft)) * time.Microsecond
 	f := l.flowOf(r)

@@ -37,8 +37,12 @@ type Node struct {
 	stop  context.CancelFunc
 	work  sync.WaitGroup
 	m     nodeMetrics
-	tasks atomic.Int64
-	serve [serviceLimit]actor.AnyRef // system services, by number
+
+	queries atomic.Int32 // that stand elsewhere
+	naming  *clusterNames
+	members membership
+	tasks   atomic.Int64
+	serve   [serviceLimit]actor.AnyRef // system services, by number
 
 	mu       sync.Mutex
 	peers    map[string]*peer
@@ -47,6 +51,8 @@ type Node struct {
 	watchers []*peerWatcher
 	changed  *actor.Event // set and replaced when a peer changes
 	stopped  bool
+	err      error         // why it stops by itself
+	done     chan struct{} // closed when Stop has ended
 }
 
 type nodeMetrics struct {
@@ -96,9 +102,10 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		o.Logger = sys.Logger()
 	}
 	n := &Node{
-		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event),
+		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event), done: make(chan struct{}),
 		peers: make(map[string]*peer), fars: make(map[uint64]*incarnation), ignored: make(map[string]bool),
 	}
+	n.members.ready = make(chan struct{})
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if o.transport != nil {
 		n.tr, err = o.transport(n)
@@ -114,13 +121,14 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		_ = n.tr.Close()
 		return nil, err
 	}
-	if err := n.startServices(); err != nil {
+	if err := errors.Join(n.startServices(), n.startMembership()); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
 	n.work.Go(n.acceptLinks)
 	for _, addr := range o.Peers {
 		n.work.Go(func() { n.keep(addr) })
 	}
+	close(n.members.ready)
 	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
 	return n, nil
 }
@@ -153,8 +161,6 @@ func (n *Node) Addr() string { return n.addr }
 
 // advertised is where others are told to reach the node.
 func (n *Node) advertised() string { return cmp.Or(n.opts.Advertise, n.addr) }
-
-func (n *Node) gossipAddr() string { return "" }
 
 // load is what the node tells of how busy it is.
 func (n *Node) load() uint32 { return uint32(min(n.tasks.Load(), 1<<31)) }
@@ -305,6 +311,7 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 	}
 	p.gossip = g.hello.GetGossipAddress()
 	n.mu.Unlock()
+	n.metGossip(g.hello.GetGossipAddress())
 	far.is(p)
 	if old != nil && old != far {
 		old.end(fmt.Errorf("remote: %s has started anew, as %016x: %w", old, id, actor.ErrNodeDown))
@@ -409,13 +416,15 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.mu.Lock()
 	if n.stopped {
 		n.mu.Unlock()
-		n.work.Wait()
+		<-n.done
 		return nil
 	}
+	defer close(n.done)
 	n.stopped = true
 	n.changed.Set()
 	fars := slices.Collect(maps.Values(n.fars))
 	n.mu.Unlock()
+	n.leaveMembership(ctx)
 	var err error
 	for _, far := range fars {
 		if s := far.sess.Load(); s != nil && s.linkUp.Load() {

@@ -51,6 +51,8 @@ type session struct {
 	granted     atomic.Uint32 // what the peer lets this node do
 	roles       atomic.Uint32 // what this node lets the peer do
 	types       understanding
+	queries     atomic.Int32 // that the other side has standing here
+	namesAsked  atomic.Bool  // it was asked for all names that it publishes, which have not come
 	heard       atomic.Int64 // when the other side was last heard of, since node.start
 
 	callMu sync.Mutex
