@@ -22,6 +22,8 @@ type outgoing struct {
 	err  error            // its outcome, there once done is set
 	next time.Duration    // when to look for a cycle, since node.start; 0 for never
 	wait time.Duration    // and how long after that again
+
+	answer func(m proto.Message, err error) // of an ask: it must be quick
 }
 
 // begin gives an outgoing call its number.
@@ -75,6 +77,19 @@ func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.M
 	return id, nil
 }
 
+// ask is a call by nobody: answer is told, once, unless it returns an error or is cancelled.
+func (s *session) ask(ctx context.Context, to actor.AnyRef, m proto.Message, answer func(m proto.Message, err error)) (uint64, error) {
+	p := pair{0, to.ID()}
+	id, err := s.begin(&outgoing{to: to, p: p, answer: answer})
+	if err != nil {
+		return 0, err
+	}
+	if err := s.send(ctx, actor.AnyRef{}, to, m, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CALL, ID: id}); err != nil && s.taken(id) != nil {
+		return 0, err
+	}
+	return id, nil
+}
+
 // cancel gives up a call. The word travels behind it.
 func (s *session) cancel(id uint64) {
 	if o := s.taken(id); o != nil {
@@ -113,11 +128,14 @@ func (s *session) answered(e *wire.Envelope, m proto.Message, err error) error {
 	switch {
 	case o == nil:
 		return nil // given up
-	case o.call.IsZero() != (e.Kind == greenroomv1.Kind_KIND_DELIVERED):
+	case o.delivers() != (e.Kind == greenroomv1.Kind_KIND_DELIVERED):
 		why := broken("an answer of the wrong kind")
 		o.fail(why)
 		return why
-	case o.call.IsZero():
+	case o.answer != nil:
+		o.answer(m, err)
+		return nil
+	case o.delivers():
 		o.err = err
 		o.done.Set()
 		return nil
@@ -128,9 +146,16 @@ func (s *session) answered(e *wire.Envelope, m proto.Message, err error) error {
 	return nil
 }
 
+// delivers reports whether it is a Deliver.
+func (o *outgoing) delivers() bool { return o.call.IsZero() && o.answer == nil }
+
 // fail ends it without an answer.
 func (o *outgoing) fail(why error) {
-	if o.call.IsZero() {
+	switch {
+	case o.answer != nil:
+		o.answer(nil, why)
+		return
+	case o.delivers():
 		o.err = why
 		o.done.Set()
 		return

@@ -30,8 +30,8 @@ func (far *incarnation) name() string {
 	return far.peer.name
 }
 
-// known is the peer that the incarnation is one of, nil until that is known.
-func (far *incarnation) known() *peer {
+// whose life it is, nil if that is not known.
+func (far *incarnation) whose() *peer {
 	far.mu.Lock()
 	defer far.mu.Unlock()
 	return far.peer
@@ -144,7 +144,7 @@ func (far *incarnation) seek() {
 	}
 	n := far.node
 	n.mu.Lock()
-	p := far.known()
+	p := far.whose()
 	addr, name := "", ""
 	if p != nil {
 		addr, name = cmp.Or(p.dialed, p.addr), p.name
@@ -212,7 +212,7 @@ func (far *incarnation) linked(s *session) {
 	n.m.links.Add(1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := far.known(); p != nil && p.now == far && !p.up && far.sess.Load() == s { // or it has ended already
+	if p := far.whose(); p != nil && p.now == far && !p.up && far.sess.Load() == s { // or it has ended already
 		p.up, p.since = true, time.Now()
 		n.changedLocked(p, PeerUp)
 	}
@@ -239,7 +239,7 @@ func (far *incarnation) ended(s *session) {
 	n := far.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := far.known(); p != nil && p.now == far && p.up {
+	if p := far.whose(); p != nil && p.now == far && p.up {
 		p.up, p.since = false, time.Now()
 		n.changedLocked(p, PeerDown)
 		if next := far.sess.Load(); next != nil && next.linkUp.Load() { // which found the peer up still

@@ -45,6 +45,14 @@ type routeIn struct {
 	flow    *flow
 }
 
+// counts is 1 if messages of this route are in the ledger: those to system services are not.
+func (r *routeIn) counts() uint64 {
+	if r.service != 0 {
+		return 0
+	}
+	return 1
+}
+
 // typeIn is a type of message that the other side sends.
 type typeIn struct {
 	name string
@@ -203,18 +211,18 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 	}
 	switch e.Kind {
 	case greenroomv1.Kind_KIND_UNSPECIFIED:
-		*messages++
+		*messages += r.counts()
 		l.message(e, r, size)
 		return nil
 	case greenroomv1.Kind_KIND_FIRE:
 		l.fired(e, r)
 		return nil
 	case greenroomv1.Kind_KIND_CALL:
-		*messages++
+		*messages += r.counts()
 		l.call(e, r, size)
 		return nil
 	case greenroomv1.Kind_KIND_DELIVER:
-		*messages++
+		*messages += r.counts()
 		l.deliver(e, r, size)
 		return nil
 	}
@@ -303,7 +311,7 @@ func (l *laneIn) open(e *wire.Envelope, r *routeIn) (m proto.Message, err error)
 	switch {
 	case r.t == nil:
 		return nil, fmt.Errorf("%w: it has none", ErrUnknownType)
-	case r.t.no != nil:
+	case r.t.no != nil && r.service == 0: // of services, roles decide
 		return nil, r.t.no
 	case r.t.mt == nil:
 		return nil, fmt.Errorf("remote: %s: %w", r.t.name, ErrUnknownType)
@@ -327,6 +335,14 @@ func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 	if err != nil {
 		l.s.undelivered(e, r, m, err, false)
 		return
+	}
+	if r.service != 0 {
+		if ok, err := l.s.serveMessage(r.service, nil, m); ok {
+			if err != nil {
+				l.s.undelivered(e, r, m, err, false)
+			}
+			return
+		}
 	}
 	f := l.flowOf(r)
 	if f.late.Load() > 0 {
@@ -375,6 +391,15 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 		l.s.undelivered(e, r, m, err, true)
 		back.refuse(err)
 		return
+	}
+	if r.service != 0 {
+		if ok, err := l.s.serveMessage(r.service, back, m); ok {
+			if err != nil {
+				l.s.undelivered(e, r, m, err, true)
+				back.refuse(err)
+			}
+			return
+		}
 	}
 	left := time.Duration(min(e.Left, maxLeft)) * time.Microsecond
 	f := l.flowOf(r)

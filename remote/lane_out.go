@@ -112,7 +112,9 @@ func (l *laneOut) message(p pair, t *messageType, e *wire.Envelope, m proto.Mess
 	counts := uint32(0)
 	switch e.Kind {
 	case greenroomv1.Kind_KIND_UNSPECIFIED, greenroomv1.Kind_KIND_CALL, greenroomv1.Kind_KIND_DELIVER:
-		counts = 1
+		if !isService(p.to) {
+			counts = 1
+		}
 	}
 	if size > pieceBytes || len(l.pairs) > 0 && l.pairs[p] != nil {
 		return l.long(p, t, e, m, size, counts)

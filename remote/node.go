@@ -45,6 +45,10 @@ type Node struct {
 	tasks  atomic.Int64
 	serve  [serviceLimit]actor.AnyRef // system services, by number
 
+	queries atomic.Int32 // that stand elsewhere
+	naming  *clusterNames
+	members membership
+
 	mu       sync.Mutex
 	peers    map[string]*peer
 	fars     map[uint64]*incarnation
@@ -52,6 +56,8 @@ type Node struct {
 	watchers []*peerWatcher
 	changed  *actor.Event // set and replaced when a peer changes
 	stopped  bool
+	err      error         // why it stops by itself
+	done     chan struct{} // closed when Stop has ended
 }
 
 type nodeMetrics struct {
@@ -107,9 +113,10 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		o.Logger = sys.Logger()
 	}
 	n := &Node{
-		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event),
+		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event), done: make(chan struct{}),
 		peers: make(map[string]*peer), fars: make(map[uint64]*incarnation), ignored: make(map[string]bool),
 	}
+	n.members.ready = make(chan struct{})
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.openFiles(); err != nil {
 		n.stop()
@@ -129,13 +136,14 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		_ = n.tr.Close()
 		return nil, err
 	}
-	if err := n.startServices(); err != nil {
+	if err := errors.Join(n.startServices(), n.startMembership()); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
 	n.begin(n.acceptLinks)
 	for _, addr := range o.Peers {
 		n.begin(func() { n.keep(addr) })
 	}
+	close(n.members.ready)
 	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
 	return n, nil
 }
@@ -168,8 +176,6 @@ func (n *Node) Addr() string { return n.addr }
 
 // advertised is where others are told to reach the node.
 func (n *Node) advertised() string { return cmp.Or(n.opts.Advertise, n.addr) }
-
-func (n *Node) gossipAddr() string { return "" }
 
 // load is what the node tells of how busy it is.
 func (n *Node) load() uint32 { return uint32(min(n.tasks.Load(), 1<<31)) }
@@ -326,6 +332,10 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 	}
 	old := p.now
 	far.is(p)
+	if old != nil && old != far && p.up { // it has started anew before it was found down
+		p.up, p.since = false, time.Now()
+		n.changedLocked(p, PeerDown)
+	}
 	p.now, p.id = far, g.l.Peer()
 	p.leaves = false
 	if a := g.hello.GetAddress(); a != "" {
@@ -336,6 +346,7 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 	}
 	p.gossip = g.hello.GetGossipAddress()
 	n.mu.Unlock()
+	n.metGossip(g.hello.GetGossipAddress())
 	if old != nil && old != far {
 		old.end(fmt.Errorf("remote: %s has started anew, as %016x: %w", old, id, actor.ErrNodeDown))
 	}
@@ -472,13 +483,15 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.mu.Lock()
 	if n.stopped {
 		n.mu.Unlock()
-		n.work.Wait()
+		<-n.done
 		return nil
 	}
+	defer close(n.done)
 	n.stopped = true
 	n.changed.Set()
 	fars := slices.Collect(maps.Values(n.fars))
 	n.mu.Unlock()
+	n.leaveMembership(ctx)
 	var err error
 	for _, far := range fars {
 		if s := far.sess.Load(); s != nil {

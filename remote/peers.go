@@ -195,7 +195,10 @@ type peerWatcher struct {
 }
 
 func (n *Node) watchPeers(post func(PeerEvent)) (stop func(), err error) {
-	w := &peerWatcher{tell: post, end: func() {}}
+	return n.watchPeersBy(&peerWatcher{tell: post, end: func() {}})
+}
+
+func (n *Node) watchPeersBy(w *peerWatcher) (stop func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
@@ -203,7 +206,7 @@ func (n *Node) watchPeers(post func(PeerEvent)) (stop func(), err error) {
 	}
 	for _, p := range n.peers {
 		if p.up {
-			post(PeerEvent{Peer: p.infoLocked(), Status: PeerUp})
+			w.tell(PeerEvent{Peer: p.infoLocked(), Status: PeerUp})
 		}
 	}
 	n.watchers = append(n.watchers, w)

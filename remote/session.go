@@ -54,6 +54,8 @@ type session struct {
 	granted     atomic.Uint32 // what the peer lets this node do
 	roles       atomic.Uint32 // what this node lets the peer do
 	types       understanding
+	queries     atomic.Int32 // that the other side has standing here
+	namesAsked  atomic.Bool  // it was asked for all names that it publishes, which have not come
 	heard       atomic.Int64 // when the other side was last heard of, since node.start
 
 	callMu  sync.Mutex
@@ -177,7 +179,9 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 	if err := s.laneOf(p).message(p, t, e, m, size); err != nil {
 		return err
 	}
-	s.count.sent.Add(1)
+	if !isService(p.to) {
+		s.count.sent.Add(1)
+	}
 	return nil
 }
 
