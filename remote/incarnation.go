@@ -197,19 +197,10 @@ func (far *incarnation) Deliver(ctx context.Context, from, to actor.AnyRef, m pr
 func (far *incarnation) Watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) {
 	s, err := far.session(true)
 	if err == nil {
-		if err = s.watch(by, to, id, down); err == nil || s.ctx.Err() == nil {
-			return
-		}
-		s.watchMu.Lock()
-		_, pending := s.watches[id]
-		delete(s.watches, id)
-		s.watchMu.Unlock()
-		if !pending && s.watches == nil {
-			// told already, or about to be
-			if err == nil {
-				return
-			}
-		}
+		err = s.watch(by, to, id, down)
+	}
+	if err == nil {
+		return
 	}
 	down(actor.Down{Ref: to, Reason: actor.Reason{Kind: actor.ReasonNodeDown, Err: err}})
 }

@@ -36,7 +36,17 @@ func (s *session) watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) e
 	s.watches[id] = &watch{by, to, down}
 	s.watchMu.Unlock()
 	p := pair{by.ID(), to.ID()}
-	return s.laneOf(p).plain(p, &wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, ID: id, From: by.ID()})
+	err := s.laneOf(p).plain(p, &wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, ID: id, From: by.ID()})
+	if err == nil {
+		return nil
+	}
+	s.watchMu.Lock()
+	defer s.watchMu.Unlock()
+	if _, untold := s.watches[id]; !untold {
+		return nil // the end of the session has told down
+	}
+	delete(s.watches, id)
+	return err
 }
 
 // unwatch ends a watch.
@@ -228,6 +238,9 @@ func (s *session) watchFor(l *laneIn, by actor.AnyRef, to, id uint64) error {
 
 // tellDown tells the other side of an end here. It travels behind what the actor has sent.
 func (s *session) tellDown(p pair, id uint64, d actor.Down) {
+	if p.to == 0 {
+		p.to = answersTo // a Wait, which is no actor: a route leads somewhere
+	}
 	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_DOWN, ID: id, From: d.Ref.ID(), Failure: marshalFailure(reasonFailure(d.Reason))}
 	if m, ok := d.Value.(proto.Message); ok && m != nil && s.body(p, &e, m) == nil {
 		return
