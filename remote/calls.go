@@ -90,15 +90,27 @@ func (s *session) deliver(ctx context.Context, from, to actor.AnyRef, m proto.Me
 // answered takes the answer to a call or Deliver of this side.
 func (s *session) answered(e *wire.Envelope, m proto.Message, err error) {
 	o := s.taken(e.ID)
-	if o == nil {
-		return // given up
+	if o == nil { // given up
+		s.late(m)
+		return
 	}
 	if o.call.IsZero() {
 		o.err = err
 		o.done.Set()
 		return
 	}
-	if !o.call.Answer(m, err) && m != nil {
+	if !o.call.Answer(m, err) {
+		s.late(m)
+	}
+}
+
+// late deals with a reply that nobody waits for any more.
+func (s *session) late(m proto.Message) {
+	if q, ok := m.(*greenroomv1.SpawnReply); ok {
+		s.unwanted(q)
+		return
+	}
+	if m != nil {
 		s.node.sys.Undeliverable(actor.DeadLetter{Message: m, Reason: actor.DeadLateReply})
 	}
 }

@@ -10,3 +10,10 @@ func Over(o Options, addr string, tr link.Transport) Options {
 	}
 	return o
 }
+
+// Running is how many actors run here that a peer has started.
+func (n *Node) Running(peer string) int {
+	n.rci.mu.Lock()
+	defer n.rci.mu.Unlock()
+	return n.rci.running[peer]
+}

@@ -195,6 +195,7 @@ func (far *incarnation) Deliver(ctx context.Context, from, to actor.AnyRef, m pr
 
 // Watch implements actor.Outbound.
 func (far *incarnation) Watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) {
+	down = far.node.truly(to, down)
 	s, err := far.session(true)
 	if err == nil {
 		err = s.watch(by, to, id, down)

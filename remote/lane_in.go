@@ -321,6 +321,9 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 		back.refuse(err)
 		return
 	}
+	if r.service != 0 {
+		m = l.s.asked(m)
+	}
 	left := time.Duration(min(e.Left, maxLeft)) * time.Microsecond
 	f := l.flowOf(r)
 	if f.late.Load() > 0 {

@@ -39,6 +39,7 @@ type Node struct {
 	m     nodeMetrics
 	tasks atomic.Int64
 	serve [serviceLimit]actor.AnyRef // system services, by number
+	rci   rci
 
 	mu       sync.Mutex
 	peers    map[string]*peer
@@ -74,6 +75,8 @@ type incarnation struct {
 	node *Node
 	id   uint64
 	load atomic.Uint32
+
+	spawning atomic.Int64 // requests to start something there that are not answered
 
 	sess atomic.Pointer[session]
 	mu   sync.Mutex
@@ -428,6 +431,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	_ = n.tr.Close()
 	_ = n.sys.SetAbroad(nil)
 	n.work.Wait()
+	n.stopServices(ctx)
 	n.mu.Lock()
 	for _, w := range n.watchers {
 		w.end()

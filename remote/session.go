@@ -573,6 +573,7 @@ func (s *session) fail(why error) {
 	s.dropSent(why)
 	s.failCalls(why)
 	s.dropWatches(why)
+	s.node.orphans(s)
 	s.room.Set()
 	s.intakeEv.Set()
 	s.pauseMu.Lock()
