@@ -81,6 +81,7 @@ func (n *Node) candidates(p Placement) []candidate {
 		return list
 	}
 	switch p.kind {
+	case placeOn:
 	case placeAny, placeLeastLoaded: // of nodes with one load, one after the other
 		i := int(n.rci.turn.Add(1) % uint64(len(list)))
 		list = slices.Concat(list[i:], list[:i])

@@ -75,19 +75,19 @@ type function struct {
 	running int // guarded by rci.mu
 }
 
-// Register lets peers start actors here by name: make makes the behaviour of each from the arguments that its asker has sent, which are
-// nil if there are none. make runs in an actor of its own; it should only make a value, and leave what takes time to the behaviour. Its
+// Register lets peers start actors here by name: build makes the behaviour of each from the arguments that its asker has sent, which are
+// nil if there are none. build runs in an actor of its own; it should only make a value, and leave what takes time to the behaviour. Its
 // error goes to who asked, with type and text, and so does its panic.
 //
 // Peers need the role spawn, and Policy.Spawn and RegisterOptions.Allow have to agree. The actors are children of nobody: they end by
 // themselves, when they are stopped, or when the node that had them started is declared down (RegisterOptions.Outlive).
 // Errors: actor.ErrNameTaken if the name is registered, actor.ErrBadName if it is none of 1 to 255 bytes of UTF-8, ErrStopped.
-func Register[A, M proto.Message](n *Node, name string, make func(from Origin, args A) (actor.Behaviour[M], error), o ...RegisterOptions) error {
+func Register[A, M proto.Message](n *Node, name string, build func(from Origin, args A) (actor.Behaviour[M], error), o ...RegisterOptions) error {
 	opts, err := oneOf(o)
 	switch {
 	case err != nil:
 		return err
-	case make == nil:
+	case build == nil:
 		return fmt.Errorf("remote: register %q: %w", name, actor.ErrNilBehaviour)
 	case n == nil:
 		return errNoNode
@@ -98,7 +98,7 @@ func Register[A, M proto.Message](n *Node, name string, make func(from Origin, a
 		if !ok && args != nil {
 			return actor.AnyRef{}, fmt.Errorf("%w: it is made from a %v, not from a %T", actor.ErrWrongType, reflect.TypeFor[A](), args)
 		}
-		b, err := make(from, a)
+		b, err := build(from, a)
 		if err != nil {
 			return actor.AnyRef{}, err
 		}
@@ -224,7 +224,8 @@ func (n *Node) serveSpawn(ctx *actor.Context, q *spawnAsk) error {
 		t.release()
 		return ignoreGone(ctx.Fail(err))
 	}
-	return maker.Drain() // a request whose asker gives up before its turn is not handled
+	_ = maker.Drain() // not Stop in begin: a request whose asker gives up before its turn is not handled. It may have ended
+	return nil
 }
 
 // ignoreGone is err, unless it says that a reply was not wanted any more.
@@ -297,15 +298,21 @@ func (t *task) release() {
 // unlessStarted is for an actor that ends before it has started the task.
 func (t *task) unlessStarted(*actor.Context, actor.Reason) {
 	if !t.started {
-		t.unwatch()
-		t.release()
+		t.drop()
 	}
+}
+
+// drop counts out a task that was not started.
+func (t *task) drop() {
+	t.unwatch()
+	t.release()
 }
 
 // begin starts the task, in an actor that does nothing else.
 func (t *task) begin(ctx *actor.Context, _ *spawnAsk) error {
 	ref, err := t.start()
 	if err != nil {
+		t.drop() // before its asker asks again
 		return ignoreGone(ctx.Fail(err))
 	}
 	if err := ctx.Reply(&greenroomv1.SpawnReply{Actor: ref.ID(), Load: t.n.load()}); err != nil {
@@ -344,6 +351,7 @@ func (t *task) start() (ref actor.AnyRef, err error) {
 	unwanted := t.unwanted
 	t.n.rci.mu.Unlock()
 	t.watches(ref)
+	_ = actor.AtEnd(ref, t) // one that has ended already is counted out by ended
 	if unwanted {
 		ref.Shutdown()
 	}
@@ -430,6 +438,9 @@ func (t *task) unwatch() bool {
 	return was
 }
 
+// Ended implements actor.EndHook: who is told of the end finds room for another one.
+func (t *task) Ended(actor.AnyRef) { t.release() }
+
 // ended takes note of the actor's end and tells the asker, where the actor ended.
 func (t *task) ended(d actor.Down) {
 	t.release()
@@ -486,7 +497,7 @@ func messageName(t reflect.Type) (name string) {
 			name = anyMessage // a type that is made by hand
 		}
 	}()
-	m, ok := reflect.Zero(t).Interface().(proto.Message)
+	m, ok := reflect.TypeAssert[proto.Message](reflect.Zero(t))
 	if !ok {
 		return anyMessage
 	}

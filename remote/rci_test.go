@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -69,7 +68,7 @@ func (w *rciWorld) start(o remote.Options, roles link.Roles) *remote.Node {
 	for name := range w.nodes {
 		o.Peers = append(o.Peers, name+":1")
 	}
-	o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	o.Logger = slog.New(slog.DiscardHandler)
 	tr := w.net.Node(o.Name+":1", link.Identity{Name: o.Name, Roles: roles})
 	n, err := remote.Start(sys, remote.Over(o, o.Name+":1", tr))
 	if err != nil {
@@ -270,6 +269,63 @@ func TestSpawnRefusals(t *testing.T) {
 		}
 		if _, err := remote.Spawn[*text](t.Context(), a, remote.On("beta"), "two", nil); err != nil {
 			t.Errorf("after one has ended: %v", err)
+		}
+	}, "alpha")
+}
+
+// textMessage is what an actor takes whose messages are of several types, as those of a generated service are.
+type textMessage interface {
+	proto.Message
+	GetValue() string
+}
+
+func TestSpawnService(t *testing.T) {
+	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
+		a, b := w.nodes["alpha"], w.nodes["beta"]
+		if err := remote.Register(b, "service", func(from remote.Origin, _ proto.Message) (actor.Behaviour[textMessage], error) {
+			return actor.Handler(func(ctx *actor.Context, m textMessage) error {
+				return ctx.Reply(wrapperspb.String(from.Node + "'s " + from.Name + ": " + m.GetValue()))
+			}), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		ref, err := remote.Spawn[textMessage](t.Context(), a, remote.Any(), "service", &emptypb.Empty{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := actor.Call[*text, textMessage](t.Context(), ref, wrapperspb.String("x")); err != nil || r.GetValue() != "alpha's service: x" {
+			t.Errorf("%v, %v", r, err)
+		}
+		if _, err := remote.Spawn[*text](t.Context(), a, remote.Any(), "service", nil); err != nil {
+			t.Errorf("one type of several: %v", err)
+		}
+		if _, err := remote.Spawn[*number](t.Context(), a, remote.Any(), "service", nil); !errors.Is(err, actor.ErrWrongType) {
+			t.Errorf("another type: %v", err)
+		}
+		type other interface {
+			proto.Message
+			GetValue() int64
+		}
+		if _, err := remote.Spawn[other](t.Context(), a, remote.Any(), "service", nil); !errors.Is(err, actor.ErrWrongType) {
+			t.Errorf("another service: %v", err)
+		}
+	}, "alpha", "beta")
+}
+
+// A node may be started again on a System whose node has stopped.
+func TestNodeStartsAgain(t *testing.T) {
+	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
+		old := w.nodes["alpha"]
+		if err := old.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tr := w.net.Node("again:1", link.Identity{Name: "again", Roles: link.AllRoles})
+		n, err := remote.Start(old.System(), remote.Over(remote.Options{Name: "again"}, "again:1", tr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Stop(t.Context()); err != nil {
+			t.Error(err)
 		}
 	}, "alpha")
 }
@@ -728,7 +784,7 @@ func TestSpawnNodeDown(t *testing.T) {
 				})
 				if err == nil {
 					w.net.Kill("beta:1")
-					_, err = in.Receive(ctx)
+					_, _ = in.Receive(ctx)
 					if down.Reason.Kind != actor.ReasonNodeDown {
 						t.Errorf("%v", down.Reason)
 					}
