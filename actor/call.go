@@ -436,6 +436,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, r
 		k.until.Store(int64(until))
 	}
 	seq := k.open()
+	answered := false
 	if r.Remote() {
 		id, err := r.node.out.Send(ctx, AnyRef{}, r, m, RemoteCall{callRef{k, seq}})
 		if err != nil {
@@ -443,7 +444,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, r
 			return nil, true, err
 		}
 		defer func() {
-			if errors.Is(err, ctx.Err()) {
+			if !answered {
 				r.node.out.Cancel(id)
 			}
 		}()
@@ -463,6 +464,7 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, r
 			<-k.done
 		}
 	}
+	answered = true
 	v, err = k.value, k.err
 	k.value, k.err = nil, nil
 	return v, false, err

@@ -13,6 +13,7 @@
 //	Mutex, Cond, Event, Semaphore
 //	RunScope, NewRouter, NewPool, NewSerialDB  the child, the routee's behaviour, the job
 //	SubscribeDeadLetters, Ledger, Collect      the subscriber, where a message dies
+//	SpawnWatched, Expect                       for package remote: who is told of the end
 //	Names, AtEnd, OpenFeed, Part               for packages built on this one: who watches a name, the hook, the adapter of an event
 //
 // A Context belongs to one actor and to the goroutine that runs its behaviour; see Context. What is promised is numbered in

@@ -32,6 +32,8 @@ type Outbound interface {
 	Unwatch(by, to AnyRef, id uint64)
 	// Signal passes a signal on, in order with messages. It does not wait.
 	Signal(from, to AnyRef, s Signal) error
+	// SwapTo has to's node carry out System.SwapTo there, and waits under ctx for what comes of it.
+	SwapTo(ctx context.Context, to AnyRef, name, version string) error
 }
 
 // Signal is what is told an actor of another node beside messages.

@@ -188,7 +188,9 @@ func (sys *System) place(s *slot, parent *Context, b behaviour, o *Options, m *m
 	}
 	if m != nil {
 		a.coldOf().observe(m)
-		parent.note(m.id, self)
+		if parent != nil {
+			parent.note(m.id, self)
+		}
 	}
 	if parent != nil {
 		sys.adopt(parent.cell, a, parent.id())

@@ -445,10 +445,16 @@ func RegisterBehaviour[M proto.Message](sys *System, name, version string, b Beh
 	return nil
 }
 
-// SwapTo is Swap with a registered behaviour. ErrNoBehaviour: nothing is registered by that name and version.
+// SwapTo is Swap with a registered behaviour. ErrNoBehaviour: nothing is registered by that name and version. For an actor of another
+// node it is the one that is registered there; a *VetoError tells the actor's reason as package remote tells errors.
 func (sys *System) SwapTo(ctx context.Context, r AnyRef, name, version string) error {
-	if !sys.made() {
+	switch {
+	case !sys.made():
 		return errNoSystem
+	case r.Remote() && ctx == nil:
+		return ErrNilContext
+	case r.Remote():
+		return r.node.out.SwapTo(ctx, r, name, version)
 	}
 	v, ok := sys.behaviours.Load([2]string{name, version})
 	if !ok {

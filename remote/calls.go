@@ -126,8 +126,9 @@ func (s *session) deliver(ctx context.Context, from, to actor.AnyRef, m proto.Me
 func (s *session) answered(e *wire.Envelope, m proto.Message, err error) error {
 	o := s.taken(e.ID)
 	switch {
-	case o == nil:
-		return nil // given up
+	case o == nil: // given up
+		s.late(m)
+		return nil
 	case o.delivers() != (e.Kind == greenroomv1.Kind_KIND_DELIVERED):
 		why := broken("an answer of the wrong kind")
 		o.fail(why)
@@ -140,10 +141,21 @@ func (s *session) answered(e *wire.Envelope, m proto.Message, err error) error {
 		o.done.Set()
 		return nil
 	}
-	if !o.call.Answer(m, err) && m != nil {
-		s.node.sys.Undeliverable(actor.DeadLetter{Message: m, Reason: actor.DeadLateReply})
+	if !o.call.Answer(m, err) {
+		s.late(m)
 	}
 	return nil
+}
+
+// late deals with a reply that nobody waits for any more.
+func (s *session) late(m proto.Message) {
+	if q, ok := m.(*greenroomv1.SpawnReply); ok {
+		s.unwanted(q)
+		return
+	}
+	if m != nil {
+		s.node.sys.Undeliverable(actor.DeadLetter{Message: m, Reason: actor.DeadLateReply})
+	}
 }
 
 // delivers reports whether it is a Deliver.

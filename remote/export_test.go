@@ -69,3 +69,10 @@ func (n *Node) Incarnations() int {
 
 // MaxIncarnations is how many incarnations are remembered at most.
 const MaxIncarnations = maxIncarnations
+
+// Running is how many actors run here that a peer has started.
+func (n *Node) Running(peer string) int {
+	n.rci.mu.Lock()
+	defer n.rci.mu.Unlock()
+	return n.rci.running[peer]
+}

@@ -301,6 +301,7 @@ func (far *incarnation) Fire(from, to actor.AnyRef, m proto.Message) error {
 
 // Watch implements actor.Outbound.
 func (far *incarnation) Watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) {
+	down = far.node.truly(to, down)
 	s, err := far.way()
 	if err == nil {
 		err = s.watch(by, to, id, down)

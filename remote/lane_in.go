@@ -400,6 +400,7 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 			}
 			return
 		}
+		m = l.s.asked(m)
 	}
 	left := time.Duration(min(e.Left, maxLeft)) * time.Microsecond
 	f := l.flowOf(r)

@@ -48,6 +48,7 @@ type Node struct {
 	queries atomic.Int32 // that stand elsewhere
 	naming  *clusterNames
 	members membership
+	rci     rci
 
 	mu       sync.Mutex
 	peers    map[string]*peer
@@ -88,7 +89,8 @@ type incarnation struct {
 	id   uint64
 	load atomic.Uint32
 
-	count counters
+	count    counters
+	spawning atomic.Int64 // requests to start something there that are not answered
 
 	sess atomic.Pointer[session]
 	mu   sync.Mutex
@@ -514,6 +516,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.over = true
 	n.goMu.Unlock()
 	n.work.Wait()
+	n.stopServices(ctx)
 	n.mu.Lock()
 	for id := range n.fars { // another Node of the System finds its own ways
 		n.sys.ForgetNode(id)

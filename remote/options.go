@@ -51,6 +51,8 @@ type Options struct {
 	MaxQueuedBytes int
 	// MaxPeers bounds the nodes that are known: a new one takes the place of the one that has been down for longest. 0 means 1,024.
 	MaxPeers int
+	// MaxSpawned bounds the actors that one peer has running here by Spawn and its like: one more is refused with ErrLimit. 0 means 4,096.
+	MaxSpawned int
 	// HandshakesPerSecond bounds how many links strangers may begin. 0 means 200.
 	HandshakesPerSecond int
 	// Policy says what peers may do, beyond what their certificates say. The zero value lets each do what its roles allow.
@@ -82,7 +84,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Gossip.Listen != "" && o.Membership != nil {
 		return o, errors.New("remote: Options.Membership takes the place of Options.Gossip: give one of them")
 	}
-	if o.DownAfter < 0 || o.MaxMessageBytes < 0 || o.WindowBytes < 0 || o.MaxQueuedBytes < 0 || o.MaxPeers < 0 || o.HandshakesPerSecond < 0 {
+	if o.DownAfter < 0 || o.MaxMessageBytes < 0 || o.WindowBytes < 0 || o.MaxQueuedBytes < 0 || o.MaxPeers < 0 || o.MaxSpawned < 0 || o.HandshakesPerSecond < 0 {
 		return o, errors.New("remote: options must not be negative")
 	}
 	o.DownAfter = cmp.Or(o.DownAfter, 5*time.Second)
@@ -93,6 +95,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.WindowBytes = cmp.Or(o.WindowBytes, 4<<20)
 	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, 64<<20)
 	o.MaxPeers = cmp.Or(o.MaxPeers, 1024)
+	o.MaxSpawned = cmp.Or(o.MaxSpawned, 4096)
 	o.HandshakesPerSecond = cmp.Or(o.HandshakesPerSecond, 200)
 	if o.MaxMessageBytes > 1<<30 || o.WindowBytes > 1<<30 || o.WindowBytes < 64<<10 {
 		return o, fmt.Errorf("remote: messages of %d bytes and a window of %d: the most are 1 GiB, and the least window is 64 KiB", o.MaxMessageBytes, o.WindowBytes)

@@ -1,6 +1,9 @@
 package remote
 
 import (
+	"context"
+	"errors"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -44,7 +47,21 @@ func (n *Node) routeTo(id uint64, t *typeIn) *routeIn {
 }
 
 // startServices starts the system services.
-func (n *Node) startServices() error { return nil }
+func (n *Node) startServices() error {
+	return errors.Join(
+		n.startRCI(),
+	)
+}
+
+// stopServices ends them, so that the System may be made a node again.
+func (n *Node) stopServices(ctx context.Context) {
+	for _, ref := range n.serve {
+		if !ref.IsZero() {
+			ref.Stop()
+			_, _ = ref.Wait(ctx) // it ends soon
+		}
+	}
+}
 
 // startService starts the service of that number: before any link.
 func startService[M proto.Message](n *Node, number uint64, name string, b actor.Behaviour[M]) error {

@@ -727,6 +727,7 @@ func (s *session) fail(why error) {
 		}
 		defer close(s.over) // whoever is shown a dead letter may end the goroutine
 		defer s.far.ended(s)
+		defer s.node.orphans(s)
 		defer s.dropWatches(why)
 		defer s.failCalls(why)
 		s.dropSent(why)

@@ -258,6 +258,9 @@ func (s *session) watchFor(l *laneIn, by actor.AnyRef, to, id uint64) error {
 
 // tellDown tells the other side of an end here. It travels behind what the actor has sent.
 func (s *session) tellDown(p pair, id uint64, d actor.Down) {
+	if p.to == 0 {
+		p.to = answersTo // a Wait, which is no actor: a route leads somewhere
+	}
 	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_DOWN, ID: id, From: d.Ref.ID(), Failure: marshalFailure(reasonFailure(d.Reason))}
 	if m, ok := d.Value.(proto.Message); ok && m != nil && s.body(p, &e, m) == nil {
 		return
