@@ -49,7 +49,13 @@ func childMain(ctx context.Context, suite Suite, args []string, stdout, stderr i
 		return exitUsage
 	}
 	signal.Ignore(os.Interrupt) // Ctrl-C reaches the whole process group; the parent ends its children itself
+	stop, err := Profile(j.Bench + "-" + j.Impl)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
 	s, err := takeSample(ctx, suite, j)
+	stop()
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitFailed
