@@ -77,11 +77,16 @@ func spawnSample(ctx context.Context, j job) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
+	scratch, err := os.MkdirTemp("", "bench-") // a child that is cut off leaves its files behind
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, exe, childFlag, string(arg))
-	cmd.Env = childEnv(os.Environ(), j.Procs)
+	cmd.Env = append(childEnv(os.Environ(), j.Procs), "TMPDIR="+scratch)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
