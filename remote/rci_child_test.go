@@ -106,13 +106,13 @@ func TestChildEndsEarly(t *testing.T) {
 		if err := remote.RegisterFunc(w.nodes["beta"], "brief", func(*actor.Context, *text) (*text, error) { return wrapperspb.String("v"), nil }); err != nil {
 			t.Fatal(err)
 		}
-		tree := startTree(t, w.nodes["alpha"], supervisor.Spec{AutoShutdown: supervisor.AnySignificant, Children: []supervisor.Child{{
-			ID: "b", Restart: supervisor.Transient, Significant: true, Start: supervisor.StartFunc(remote.Child(w.nodes["alpha"], remote.Any(), "brief", nil)),
+		tree := startTree(t, w.nodes["alpha"], supervisor.Spec{Children: []supervisor.Child{{
+			ID: "b", Restart: supervisor.Transient, Start: supervisor.StartFunc(remote.Child(w.nodes["alpha"], remote.Any(), "brief", nil)),
 		}}})
 		if e := tree.next(supervisor.Ended); e.Reason.Kind != actor.ReasonNormal {
 			t.Errorf("%v", e.Reason)
 		}
-		tree.next(supervisor.ShutDown)
+		tree.next(supervisor.GivenUp)
 	}, "alpha", "beta")
 }
 
