@@ -111,13 +111,19 @@ func (m *mark) message(*Context) any {
 	return nil
 }
 
-// Watch has down called when actor id ends, once; at once if it has. by, of another node, and number name the watch.
+// Watch has down called when actor id ends, once; at once if it has. by, of another node, and number name the watch. One by nobody is a
+// Wait, which is told how the actor ended also afterwards.
 func (in *Inbound) Watch(id uint64, by AnyRef, number uint64, down func(Down)) {
 	target := AnyRef{in.sys.node, id}
 	m := &monitor{id: number, who: by, call: down}
-	if !m.watch(target) {
-		down(target.gone())
+	if m.watch(target) {
+		return
 	}
+	if was, ok := target.remembered(); ok && by.id == 0 {
+		down(was)
+		return
+	}
+	down(target.gone())
 }
 
 // Unwatch ends a watch.

@@ -73,6 +73,7 @@ type session struct {
 	watches   map[uint64]*watch // from here
 	watched   map[watchKey]uint64
 	linkN     atomic.Int64
+	drains    map[uint64]uint64 // Drains of which some envelopes have come, and how many are still to come
 	links     map[linkKey]struct{}
 	incomings map[uint64]*incoming
 
