@@ -436,18 +436,14 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, r
 		k.until.Store(int64(until))
 	}
 	seq := k.open()
-	answered := false
+	cancel := func() {}
 	if r.Remote() {
 		id, err := r.node.out.Send(ctx, AnyRef{}, r, m, RemoteCall{callRef{k, seq}})
 		if err != nil {
 			k.close(seq, err)
 			return nil, true, err
 		}
-		defer func() {
-			if !answered {
-				r.node.out.Cancel(id)
-			}
-		}()
+		cancel = func() { r.node.out.Cancel(id) }
 	} else if err := sys.sendBy(ctx, out, r, envelope{msg: m, call: k, meta: uint64(seq)}); err != nil {
 		k.close(seq, err)
 		return nil, true, err
@@ -459,12 +455,12 @@ func callFromGoroutine(ctx context.Context, r AnyRef, m proto.Message) (v any, r
 		case <-k.done:
 		case <-done:
 			if !k.close(seq, ctx.Err()) {
+				cancel()
 				return nil, false, ctx.Err()
 			}
 			<-k.done
 		}
 	}
-	answered = true
 	v, err = k.value, k.err
 	k.value, k.err = nil, nil
 	return v, false, err

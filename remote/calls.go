@@ -98,7 +98,7 @@ func (s *session) cancel(id uint64) {
 }
 
 func (s *session) tellCancelled(o *outgoing, id uint64) {
-	_ = s.out[answerLane].plain(pair{0, o.to.ID()}, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CANCEL, ID: id}) // it may be too late
+	_ = s.laneOf(o.p).plain(o.p, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CANCEL, ID: id}) // it may be too late
 }
 
 // deliver sends a message and waits until it is in its receiver's mailbox.

@@ -63,14 +63,28 @@ func (c *control) write(count *counters) bool {
 	return true
 }
 
+// readLength reads a length of at most maxControl.
+func readLength(r *bufio.Reader) (n uint64, err error) {
+	for shift := 0; ; shift += 7 {
+		c, err := r.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		n |= uint64(c&0x7f) << shift
+		switch {
+		case n > maxControl || shift > 28:
+			return 0, broken("more than %d bytes at once on the control stream", maxControl)
+		case c < 0x80:
+			return n, nil
+		}
+	}
+}
+
 // readControl reads what the other side says.
 func readControl(r *bufio.Reader, m *greenroomv1.Control) error {
-	n, err := binary.ReadUvarint(r)
-	switch {
-	case err != nil:
+	n, err := readLength(r)
+	if err != nil {
 		return err
-	case n > maxControl:
-		return broken("%d bytes on the control stream", n)
 	}
 	var b []byte
 	if n <= 64<<10 {

@@ -17,9 +17,9 @@ import (
 // ErrTooLarge means that a message is larger than the peer, or this node, takes: see Options.MaxMessageBytes. It was not sent.
 var ErrTooLarge = errors.New("remote: the message is too large")
 
-// ErrUnknownType means that the peer does not know a type of message, or knows another one by its name: link the same schemas into
-// both. The message was not sent, or is a dead letter there.
-var ErrUnknownType = errors.New("remote: the peer does not know this type of message")
+// ErrUnknownType means that the peer, or this program, does not know a type of message, or knows another one by its name: link the same
+// schemas into both. The message was not sent, or is a dead letter there.
+var ErrUnknownType = errors.New("remote: this type of message is not known on both sides")
 
 // ErrRefused means that the peer's policy does not let this node do that: its certificate lacks the role.
 var ErrRefused = errors.New("remote: refused by the peer's policy")

@@ -120,8 +120,8 @@ func (l *laneOut) message(p pair, t *messageType, e *wire.Envelope, m proto.Mess
 	if size > pieceBytes || len(l.pairs) > 0 && l.pairs[p] != nil {
 		return l.long(p, t, e, m, size, counts)
 	}
-	l.address(e, p.to, t)
 	at, changed := len(l.cur), len(l.changes)
+	l.address(e, p.to, t)
 	l.cur = e.Append(l.begin(), size)
 	head := len(l.cur)
 	l.cur, err = appendMessage(l.cur, m)
@@ -162,6 +162,18 @@ func (l *laneOut) plain(p pair, e *wire.Envelope) error {
 	return nil
 }
 
+// queuesTo lists the pairs that lead to an actor and have something to send in pieces.
+func (l *laneOut) queuesTo(to uint64) (list []pair) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.pairs {
+		if p.to == to && p.from != 0 {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // begin is cur with room for the header of a frame.
 func (l *laneOut) begin() []byte {
 	if len(l.cur) == 0 {
@@ -198,6 +210,10 @@ func (l *laneOut) seal() {
 
 // address has e name the receiver and the type, by a route if it has a number.
 func (l *laneOut) address(e *wire.Envelope, to uint64, t *messageType) {
+	if to == 0 { // a goroutine, which the envelope's number names; a route would not say that it leads nowhere
+		e.TypeName = []byte(t.name)
+		return
+	}
 	if l.known == nil {
 		l.known = make([]route, routesPerLane)
 	}
@@ -451,9 +467,9 @@ func (l *laneOut) rewind(n uint64) bool {
 		return false
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.next = 0
-	return n == l.base || l.closed // what was confirmed is not here any more
+	l.mu.Unlock()
+	return true
 }
 
 // pendingLocked reports whether there is something to write. The caller holds the lock.

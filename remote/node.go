@@ -89,7 +89,7 @@ type incarnation struct {
 	id   uint64
 	load atomic.Uint32
 
-	count    counters
+	tallies  []*counters  // of its sessions; guarded by mu
 	spawning atomic.Int64 // requests to start something there that are not answered
 
 	sess atomic.Pointer[session]

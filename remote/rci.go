@@ -479,7 +479,7 @@ var protoMessage = reflect.TypeFor[proto.Message]()
 
 // untyped and interfaceMark are names of types of messages, or begin them, that are no full names.
 const (
-	untyped    = ""
+	untyped       = ""
 	interfaceMark = "go:"
 )
 

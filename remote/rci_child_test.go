@@ -56,7 +56,7 @@ func TestChildMoves(t *testing.T) {
 			ref := actor.Ref[*text]{AnyRef: e.Ref}
 			for _, name := range nodes {
 				if w.nodes[name].System().NodeID() == ref.Node() {
-					if got := ask(t, ref, "x"); got != name+"!:x" {
+					if got := asks(t, ref, "x"); got != name+"!:x" {
 						t.Errorf("%s", got)
 					}
 					return ref, name

@@ -15,6 +15,3 @@ func slow(w *rciWorld, a, b string, latency time.Duration) {
 		w.net.Set(way[0], way[1], netconditions.Conditions{Latency: latency})
 	}
 }
-
-// pass has that much of the bubble's time pass.
-func pass(d time.Duration) { <-time.After(d) }

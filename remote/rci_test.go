@@ -20,11 +20,6 @@ import (
 	"github.com/greenroom-go/greenroom/remote/internal/link/simlink"
 )
 
-type (
-	text   = wrapperspb.StringValue
-	number = wrapperspb.Int64Value
-)
-
 // rciWorld is a simulated network with nodes on it.
 type rciWorld struct {
 	t     *testing.T
@@ -132,7 +127,7 @@ func registerEcho(t *testing.T, n *remote.Node, name string, o ...remote.Registe
 	}
 }
 
-func ask(t *testing.T, ref actor.Ref[*text], m string) string {
+func asks(t *testing.T, ref actor.Ref[*text], m string) string {
 	t.Helper()
 	r, err := actor.Call[*text](t.Context(), ref, wrapperspb.String(m))
 	if err != nil {
@@ -149,10 +144,10 @@ func TestSpawn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !ref.Remote() || ask(t, ref, "x") != "beta1:x" {
+		if !ref.Remote() || asks(t, ref, "x") != "beta1:x" {
 			t.Errorf("%v", ref)
 		}
-		if ref, err = remote.Spawn[*text](t.Context(), a, remote.On("beta"), "echo", nil); err != nil || ask(t, ref, "x") != "beta:x" {
+		if ref, err = remote.Spawn[*text](t.Context(), a, remote.On("beta"), "echo", nil); err != nil || asks(t, ref, "x") != "beta:x" {
 			t.Errorf("without arguments: %v, %v", ref, err)
 		}
 		if got := b.System().Ledger().Dead; got != 0 {
@@ -172,7 +167,7 @@ func TestSpawn(t *testing.T) {
 		if err := b.Unregister("echo"); err != nil {
 			t.Error(err)
 		}
-		if ask(t, ref, "still") != "beta:still" {
+		if asks(t, ref, "still") != "beta:still" {
 			t.Error("what runs ended with the registration")
 		}
 		if err := b.Unregister("echo"); !errors.Is(err, remote.ErrUnregistered) {
@@ -361,7 +356,7 @@ func TestRegisterRefusals(t *testing.T) {
 		if _, err := remote.Spawn[*text](t.Context(), n, remote.Any(), "echo", nil); !errors.Is(err, remote.ErrNoPeer) {
 			t.Errorf("%v", err)
 		}
-		if ref, err := remote.Spawn[*text](t.Context(), n, remote.Any().WithSelf(), "echo", nil); err != nil || ref.Remote() || ask(t, ref, "x") != "alpha:x" {
+		if ref, err := remote.Spawn[*text](t.Context(), n, remote.Any().WithSelf(), "echo", nil); err != nil || ref.Remote() || asks(t, ref, "x") != "alpha:x" {
 			t.Errorf("here: %v", err)
 		}
 		if err := n.Stop(t.Context()); err != nil {
@@ -586,7 +581,7 @@ func TestPlacements(t *testing.T) {
 			if err != nil {
 				return "", err
 			}
-			return strings.TrimSuffix(ask(t, ref, ""), ":"), nil
+			return strings.TrimSuffix(asks(t, ref, ""), ":"), nil
 		}
 		count := func(p remote.Placement, n int) map[string]int {
 			m := make(map[string]int)
@@ -622,7 +617,7 @@ func TestPlacements(t *testing.T) {
 		got := make(map[string]bool)
 		for _, s := range list {
 			got[s.Node] = s.Err == nil
-			if s.Err != nil && !errors.Is(s.Err, remote.ErrUnregistered) || s.Err == nil && ask(t, s.Ref, "x") != s.Node+":x" {
+			if s.Err != nil && !errors.Is(s.Err, remote.ErrUnregistered) || s.Err == nil && asks(t, s.Ref, "x") != s.Node+":x" {
 				t.Errorf("%+v", s)
 			}
 		}
@@ -666,7 +661,7 @@ func TestSwapAbroad(t *testing.T) {
 		w.inActor("alpha", func(ctx *actor.Context, _ *actor.Inbox[proto.Message]) error {
 			return ctx.System().SwapTo(ctx, ref.Any(), "echo", "2")
 		})
-		if got := ask(t, ref, "x"); got != "two:x" {
+		if got := asks(t, ref, "x"); got != "two:x" {
 			t.Errorf("%s", got)
 		}
 		ref, err = remote.Spawn[*text](t.Context(), a, remote.On("beta"), "stubborn", nil)

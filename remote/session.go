@@ -80,6 +80,7 @@ type session struct {
 	watches   map[uint64]*watch // from here
 	watched   map[watchKey]uint64
 	linkN     atomic.Int64
+	drains    map[uint64]uint64 // Drains of which some envelopes have come, and how many are still to come
 	links     map[linkKey]struct{}
 	incomings map[uint64]*incoming
 
@@ -101,7 +102,7 @@ type session struct {
 func newSession(far *incarnation) *session {
 	n := far.node
 	s := &session{
-		node: n, far: far, count: &far.count, room: new(actor.Event), hands: new(hands), pieceWindow: n.opts.WindowBytes / 4,
+		node: n, far: far, count: far.counters(), room: new(actor.Event), hands: new(hands), pieceWindow: n.opts.WindowBytes / 4,
 		calls: make(map[uint64]*outgoing), over: make(chan struct{}),
 	}
 	s.ctx, s.end = context.WithCancel(n.ctx)
@@ -115,7 +116,9 @@ func newSession(far *incarnation) *session {
 	s.granted.Store(uint32(link.AllRoles)) // until its Hello says otherwise
 	s.hear()
 	s.beatAt = time.Now()
+	s.mu.Lock() // the first beat may come before there is a timer to set again
 	s.beat = time.AfterFunc(n.beatEvery(), s.onBeat)
+	s.mu.Unlock()
 	return s
 }
 

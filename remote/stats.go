@@ -55,7 +55,7 @@ func (n *Node) Stats() []PeerStats {
 	n.mu.Unlock()
 	list := make([]PeerStats, len(fars))
 	for i, far := range fars {
-		list[i] = far.count.stats()
+		list[i] = far.stats()
 		list[i].Peer, list[i].Incarnation = far.name(), far.id
 	}
 	slices.SortFunc(list, func(a, b PeerStats) int {
@@ -64,7 +64,48 @@ func (n *Node) Stats() []PeerStats {
 	return list
 }
 
-// counters are an incarnation's part of the ledger, and the traffic with it.
+// counters are for a session that begins. Those of the oldest are added up when there are many.
+func (far *incarnation) counters() *counters {
+	c := new(counters)
+	if n := len(far.tallies); n >= maxTallies {
+		far.tallies[1].addTo(far.tallies[0])
+		far.tallies = slices.Delete(far.tallies, 1, 2)
+	} else if n == 0 {
+		far.tallies = append(far.tallies, new(counters)) // the sum of those that are gone
+	}
+	far.tallies = append(far.tallies, c)
+	return c
+}
+
+// maxTallies is how many sessions of an incarnation are counted one by one. What is counted later for an older one is not seen.
+const maxTallies = 16
+
+func (far *incarnation) stats() PeerStats {
+	sum := new(counters)
+	far.mu.Lock()
+	for _, c := range far.tallies {
+		c.addTo(sum)
+	}
+	far.mu.Unlock()
+	return sum.stats()
+}
+
+// addTo adds what c has counted to what sum has.
+func (c *counters) addTo(sum *counters) {
+	sum.confirmed.Add(c.confirmed.Load()) // before sent, as Queued has it
+	sum.lost.Add(c.lost.Load())
+	sum.sent.Add(c.sent.Load())
+	sum.suspended.Add(c.suspended.Load())
+	sum.framesOut.Add(c.framesOut.Load())
+	sum.bytesOut.Add(c.bytesOut.Load())
+	sum.received.Add(c.received.Load())
+	sum.dead.Add(c.dead.Load())
+	sum.returned.Add(c.returned.Load())
+	sum.framesIn.Add(c.framesIn.Load())
+	sum.bytesIn.Add(c.bytesIn.Load())
+}
+
+// counters are a session's part of the ledger, and its traffic.
 type counters struct {
 	sent      atomic.Uint64 // messages that were accepted
 	confirmed atomic.Uint64 // of them, those that the other side has received

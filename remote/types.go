@@ -61,7 +61,7 @@ func typeNamed(name protoreflect.FullName) (*messageType, error) {
 	}
 	mt, err := protoregistry.GlobalTypes.FindMessageByName(name)
 	if err != nil {
-		return nil, fmt.Errorf("remote: message type %q: %w", name, errNotLinked)
+		return nil, fmt.Errorf("remote: message type %q: %w: %w", name, ErrUnknownType, errNotLinked)
 	}
 	types.mu.Lock()
 	defer types.mu.Unlock()

@@ -72,6 +72,8 @@ func (s *session) signal(from, to actor.AnyRef, sig actor.Signal) error {
 	case actor.SignalExit:
 		s.unlinked(linkKey{from.ID(), to.ID()})
 		e.Failure = marshalFailure(reasonFailure(sig.Why))
+	case actor.SignalDrain:
+		return s.drainThere(to.ID())
 	case actor.SignalInterrupt:
 		e.Failure = marshalFailure(failureOf(sig.Err))
 	case actor.SignalResume:
@@ -85,6 +87,46 @@ func (s *session) signal(from, to actor.AnyRef, sig actor.Signal) error {
 	default:
 	}
 	return s.laneOf(p).plain(p, &e)
+}
+
+// drainThere asks an actor there to drain, behind everything that was sent to it, by whomever: the word goes every way that leads there, and
+// counts when it has come by all of them.
+func (s *session) drainThere(to uint64) error {
+	ways := make([][]pair, lanes)
+	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_DRAIN, ID: s.node.nextID.Add(1)}
+	for i := answerLane + 1; i < lanes; i++ {
+		ways[i] = append(s.out[i].queuesTo(to), pair{0, to})
+		e.Size += uint64(len(ways[i]))
+	}
+	for i, list := range ways {
+		for _, p := range list {
+			if err := s.out[i].plain(p, &e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// drainHere reports whether an envelope is the last of those that ask for one Drain.
+func (s *session) drainHere(e *wire.Envelope) (bool, error) {
+	s.watchMu.Lock()
+	defer s.watchMu.Unlock()
+	left, begun := s.drains[e.ID]
+	switch {
+	case !begun && e.Size <= 1 || left == 1:
+		delete(s.drains, e.ID)
+		return true, nil
+	case !begun && len(s.drains) >= maxCalls:
+		return false, broken("more than %d drains", maxCalls)
+	case !begun:
+		left = e.Size
+	}
+	if s.drains == nil {
+		s.drains = make(map[uint64]uint64)
+	}
+	s.drains[e.ID] = left - 1
+	return false, nil
 }
 
 // body sends an envelope with a message that is none of the ledger's.
@@ -185,6 +227,10 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 	case actor.SignalExit:
 		s.unlinked(linkKey{r.to, e.From})
 		sig.Why = s.node.reasonFrom(&fail, s.far.String())
+	case actor.SignalDrain:
+		if last, err := s.drainHere(e); !last {
+			return err
+		}
 	case actor.SignalInterrupt:
 		sig.Err = s.node.errorFrom(&fail, s.far.String())
 	case actor.SignalResume:
