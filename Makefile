@@ -1,8 +1,9 @@
 # Every tool runs with `go run TOOL@VERSION`: the versions are pinned here and nothing but Go has to be installed.
-# check, test, race, fuzz, bench and ci need no tool at all, and no network once the module cache is filled.
+# test, race, fuzz and bench need no tool at all, and no network once the module cache is filled; check and ci need govulncheck.
 
 BUF           := github.com/bufbuild/buf/cmd/buf@v1.75.0
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # How long `make fuzz` stays with each fuzz target.
 FUZZTIME ?= 20s
@@ -15,16 +16,22 @@ SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help check test race lint schemas breaking fuzz bench generate ci
+.PHONY: help check vuln test race lint schemas breaking fuzz bench generate ci
 
 help: ## print this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
 
-check: ## vet, with and without the invariants tag, and gofmt
+check: vuln ## vet, with and without the invariants tag, gofmt, and what vuln does
 	go vet ./...
 	go vet -tags invariants ./...
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+
+# The list of vulnerabilities is on the network. Without it nothing is known, and the step says so instead of failing.
+vuln: ## govulncheck: known vulnerabilities in what the code calls
+	@if out=$$(go run $(GOVULNCHECK) ./... 2>&1); then echo "$$out"; \
+	elif grep -qE 'fetching vulnerabilities|dial tcp|no such host' <<< "$$out"; then echo "govulncheck: NOT CHECKED, the vulnerability database cannot be reached"; \
+	else echo "$$out"; exit 1; fi
 
 test: ## all tests
 	go test ./...

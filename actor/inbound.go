@@ -111,8 +111,8 @@ func (m *mark) message(*Context) any {
 	return nil
 }
 
-// Watch has down called when actor id ends, once; at once if it has. by, of another node, and number name the watch. A by without
-// an ID is a Wait there, which gets the end itself as long as that is remembered.
+// Watch has down called when actor id ends, once; at once if it has. by, of another node, and number name the watch. An actor, which has a
+// monitor, is told of an earlier end as Monitor has it; who waits, and is no actor, gets the end itself as long as it is remembered.
 func (in *Inbound) Watch(id uint64, by AnyRef, number uint64, down func(Down)) {
 	target := AnyRef{in.sys.node, id}
 	m := &monitor{id: number, who: by, call: down}

@@ -23,6 +23,8 @@ type Outbound interface {
 	Cancel(id uint64)
 	// Deliver is Send that waits until m is in to's mailbox.
 	Deliver(ctx context.Context, from, to AnyRef, m proto.Message) error
+	// Fire is Send without any promise: the message may be lost, or overtaken. It never waits.
+	Fire(from, to AnyRef, m proto.Message) error
 	// Watch has down called when to has ended, once, from any goroutine, with ReasonNodeDown if its node is. by is the watching actor,
 	// zero for a goroutine; by and id name the watch. down must be quick.
 	Watch(by, to AnyRef, id uint64, down func(Down))

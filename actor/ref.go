@@ -168,6 +168,19 @@ func (r AnyRef) Send(ctx context.Context, m proto.Message) error {
 	return send(ctx, r, envelope{msg: m})
 }
 
+// Fire is Send for what may be lost: to an actor on another node the message goes once, as a datagram if it is small enough. It is not
+// repeated, does not keep its place among others, counts in no ledger, and never waits; nil means that it was sent or dropped. For a
+// reading that the next one replaces, it is the cheapest way. To an actor of this process it is Send.
+func (r Ref[M]) Fire(ctx context.Context, m M) error {
+	switch {
+	case !r.Remote():
+		return r.Send(ctx, m)
+	case noMessage(m):
+		return ErrNilMessage
+	}
+	return r.node.out.Fire(r.node.home.senderOf(ctx), r.AnyRef, m)
+}
+
 // Deliver is Send with the confirmation that m is in the recipient's mailbox, wherever the recipient lives. It returns
 // the number of mailboxes reached: 1, or 0 with an error.
 func (r Ref[M]) Deliver(ctx context.Context, m M) (int, error) { return r.AnyRef.Deliver(ctx, m) }

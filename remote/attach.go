@@ -128,23 +128,43 @@ func (n *Node) checkHello(l link.Link, h *greenroomv1.Hello) error {
 
 // run has a fresh link serve its session until it ends.
 func (n *Node) run(l link.Link) error {
+	s, g, err := n.welcome(l)
+	if err == nil {
+		return s.serve(g)
+	}
+	var no *refusal
+	var breach *protocolError
+	switch {
+	case errors.As(err, &no):
+		_ = l.Close(no.code, no.text)
+	case errors.As(err, &breach):
+		n.malformed(l.Peer().Name, l, breach)
+	}
+	return err
+}
+
+// welcome finds out whose a fresh link is, and what session it is for.
+func (n *Node) welcome(l link.Link) (*session, *greeting, error) {
 	g, err := n.greet(n.ctx, l)
 	if err != nil {
-		var no *refusal
-		if errors.As(err, &no) {
-			_ = l.Close(no.code, no.text)
-		}
-		return err
+		return nil, nil, err
 	}
 	far, err := n.meet(g)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	s, err := far.session(false)
-	if err != nil {
-		return err
+	return s, g, err
+}
+
+// malformed closes a link whose other side breaks the protocol.
+func (n *Node) malformed(peer string, l link.Link, breach *protocolError) {
+	if l.Cause() != nil {
+		return // it was closed for that already, or is gone
 	}
-	return s.serve(g)
+	n.log.Error("a peer breaks the protocol: its link is closed", "peer", peer, "addr", l.Addr(), "error", breach.Error())
+	n.m.malformed.Add(1)
+	_ = l.Close(closeProtocol, breach.what)
 }
 
 // attachment is a session's link, and those who work on it.
@@ -177,12 +197,14 @@ func (s *session) serve(g *greeting) (err error) {
 	if theirs == nil || theirs.GetSession() == 0 || len(theirs.GetReceived()) != lanes {
 		return broken("the second word is no resume")
 	}
+	s.hands.settle()
 	at, err := s.attach(g, theirs)
 	if err != nil {
 		return err
 	}
 	s.node.log.Info("link up", "peer", s.far.String(), "addr", g.l.Addr(), "dialed", g.l.Dialed())
-	s.node.work.Go(func() { s.acceptStreams(at) })
+	s.node.begin(func() { s.acceptStreams(at) })
+	s.node.begin(func() { s.readDatagrams(at) })
 	err = s.listen(g.l, g.r)
 	s.closeLink(g.l, err)
 	s.detach(at, err)
@@ -230,7 +252,7 @@ func (s *session) attach(g *greeting, theirs *greenroomv1.Resume) (*attachment, 
 		}
 		l.mu.Unlock()
 	}
-	s.far.linked()
+	s.far.linked(s)
 	return at, nil
 }
 
@@ -246,7 +268,7 @@ func (s *session) agree(theirs *greenroomv1.Resume) error {
 		return &refusal{closeSession, "the other side means a session that is over here"}
 	}
 	why := fmt.Errorf("remote: %s has given up the session, for which this node was silent: %w", s.far, actor.ErrNodeDown)
-	s.node.work.Go(func() { s.fail(why) })
+	s.node.begin(func() { s.fail(why) })
 	return &refusal{closeSession, "the session is over on both sides"}
 }
 
@@ -298,6 +320,8 @@ func (s *session) detach(at *attachment, why error) {
 	switch {
 	case errors.As(why, &left), errors.As(why, &breach), errors.As(why, &closed) && closed.Code == closeProtocol:
 		s.fail(fmt.Errorf("%w: %w", why, actor.ErrNodeDown)) // to go on would be to repeat it
+	case closed != nil && closed.Code == closeSession:
+		s.fail(fmt.Errorf("remote: %s has given up the session: %w: %w", s.far, why, actor.ErrNodeDown))
 	}
 }
 
@@ -309,9 +333,7 @@ func (s *session) closeLink(l link.Link, err error) {
 	case errors.As(err, &no):
 		_ = l.Close(no.code, no.text)
 	case errors.As(err, &p):
-		s.node.log.Error("a peer breaks the protocol", "peer", s.far.String(), "addr", l.Addr(), "error", err.Error())
-		s.node.m.malformed.Add(1)
-		_ = l.Close(closeProtocol, p.what)
+		s.node.malformed(s.far.String(), l, p)
 	case errors.Is(err, errLinkReplaced):
 		_ = l.Close(closeDuplicate, "another link has taken its place")
 	default:
@@ -334,35 +356,63 @@ func (s *session) acceptStreams(at *attachment) {
 		}
 		at.work.Add(1)
 		s.mu.Unlock()
-		s.node.work.Go(func() {
+		started := s.node.begin(func() {
 			defer at.work.Done()
-			if err := s.serveStream(at.l, st); err != nil {
-				s.node.log.Debug("stream ended", "peer", s.far.String(), "reason", err.Error())
-				var breach *protocolError
-				if errors.As(err, &breach) {
-					s.closeLink(at.l, err)
-					s.fail(fmt.Errorf("%w: %w", err, actor.ErrNodeDown))
-				}
-			}
+			err := errGoexit
+			defer func() { s.streamEnded(at, err) }()
+			err = s.serveStream(at.l, st)
 		})
+		if !started {
+			at.work.Done()
+			return
+		}
+	}
+}
+
+// errGoexit is how a stream ends whose reader called a user's code that ended the goroutine.
+var errGoexit = errors.New("remote: a user's function has ended the reading goroutine")
+
+// streamEnded looks at how a stream of the other side's ended. Lanes last as long as their link: one that ends has it end.
+func (s *session) streamEnded(at *attachment, err error) {
+	if err == nil {
+		return
+	}
+	var breach *protocolError
+	var panicked *panicError
+	switch {
+	case errors.As(err, &breach):
+		s.closeLink(at.l, err)
+		s.fail(fmt.Errorf("%w: %w", err, actor.ErrNodeDown))
+		return
+	case errors.As(err, &panicked), errors.Is(err, errGoexit):
+		s.node.log.Error("a link ends: the rest of what it carries comes by the next one", "peer", s.far.String(), "error", err.Error())
+	default:
+		s.node.log.Debug("stream ended", "peer", s.far.String(), "reason", err.Error())
+	}
+	if !errors.Is(err, ErrRefused) {
+		_ = at.l.Close(closeNormal, "a lane has ended")
 	}
 }
 
 // serveStream serves one stream of the other side's.
 func (s *session) serveStream(l link.Link, st link.Stream) error {
-	defer st.Reset()
 	var kind [2]byte // and the number of a lane
 	if _, err := io.ReadFull(st, kind[:]); err != nil {
+		st.Reset()
 		return err
 	}
-	switch kind[0] {
-	case streamLane:
+	if kind[0] == streamFiles {
+		if err := s.serveFiles(st); err != nil {
+			s.node.log.Debug("file request failed", "peer", s.far.String(), "reason", err.Error())
+		}
+		return nil // whatever became of it, the link is good
+	}
+	defer st.Reset()
+	if kind[0] == streamLane {
 		if kind[1] >= lanes {
 			return broken("lane %d", kind[1])
 		}
 		return guarded("reading a lane", func() error { return s.in[kind[1]].read(l, st) })
-	case streamFiles:
-		return s.serveFiles(l, st)
 	}
 	return broken("a stream of kind %q", kind[0])
 }
@@ -372,7 +422,7 @@ func (s *session) startWriter(l *laneOut) {
 	if !s.linkUp.Load() {
 		return
 	}
-	s.node.work.Go(func() {
+	s.node.begin(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		l.mu.Lock()
@@ -388,7 +438,7 @@ func (s *session) startWriterLocked(l *laneOut) {
 	at := s.at
 	l.writing = true
 	at.work.Add(1)
-	s.node.work.Go(func() {
+	started := s.node.begin(func() {
 		defer at.work.Done()
 		err := s.write(at.l, l)
 		l.mu.Lock()
@@ -398,6 +448,10 @@ func (s *session) startWriterLocked(l *laneOut) {
 			_ = at.l.Close(closeNormal, "")
 		}
 	})
+	if !started {
+		l.writing = false
+		at.work.Done()
+	}
 }
 
 // write writes a lane's frames to the link until one of them ends.
@@ -419,6 +473,7 @@ func (s *session) write(to link.Link, l *laneOut) (err error) {
 			if _, err := st.Write(b); err != nil {
 				return err
 			}
+			s.count.wrote(1, len(b))
 			continue
 		}
 		select {

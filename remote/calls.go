@@ -16,21 +16,33 @@ import (
 // outgoing is a call or Deliver from here that waits for its answer.
 type outgoing struct {
 	to   actor.AnyRef
+	p    pair             // from the caller to the callee
 	call actor.RemoteCall // zero for a Deliver
 	done actor.Event      // of a Deliver
 	err  error            // its outcome, there once done is set
-	took time.Time
+	next time.Duration    // when to look for a cycle, since node.start; 0 for never
+	wait time.Duration    // and how long after that again
+
+	answer func(m proto.Message, err error) // of an ask: it must be quick
 }
 
 // begin gives an outgoing call its number.
 func (s *session) begin(o *outgoing) (uint64, error) {
-	id := s.nextID.Add(1)
+	id := s.node.nextID.Add(1)
 	s.callMu.Lock()
 	defer s.callMu.Unlock()
 	if s.calls == nil {
 		return 0, s.downError()
 	}
 	s.calls[id] = o
+	if o.next != 0 && !s.probing {
+		s.probing = true
+		if s.prober == nil {
+			s.prober = time.AfterFunc(probeAfter, s.onProbe)
+		} else {
+			s.prober.Reset(probeAfter)
+		}
+	}
 	return id, nil
 }
 
@@ -45,11 +57,17 @@ func (s *session) taken(id uint64) *outgoing {
 
 // sendCall sends a call.
 func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.Message, call actor.RemoteCall) (uint64, error) {
-	id, err := s.begin(&outgoing{to: to, call: call})
+	p := pair{from.ID(), to.ID()}
+	o := &outgoing{to: to, p: p, call: call}
+	if !from.IsZero() {
+		o.wait = probeAfter
+		o.next = time.Since(s.node.start) + probeAfter
+	}
+	id, err := s.begin(o)
 	if err != nil {
 		return 0, err
 	}
-	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_CALL, ID: id, From: from.ID(), Left: uint64(call.Left() / time.Microsecond)}
+	e := wire.Envelope{Kind: greenroomv1.Kind_KIND_CALL, ID: id, From: from.ID(), Left: uint64((call.Left() + time.Microsecond - 1) / time.Microsecond)}
 	if err := s.send(ctx, from, to, m, &e); err != nil {
 		if s.taken(id) == nil {
 			return id, nil // the session has ended meanwhile, and the call was told
@@ -59,11 +77,28 @@ func (s *session) sendCall(ctx context.Context, from, to actor.AnyRef, m proto.M
 	return id, nil
 }
 
-// cancel gives up a call.
+// ask is a call by nobody: answer is told, once, unless it returns an error or is cancelled.
+func (s *session) ask(ctx context.Context, to actor.AnyRef, m proto.Message, answer func(m proto.Message, err error)) (uint64, error) {
+	p := pair{0, to.ID()}
+	id, err := s.begin(&outgoing{to: to, p: p, answer: answer})
+	if err != nil {
+		return 0, err
+	}
+	if err := s.send(ctx, actor.AnyRef{}, to, m, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CALL, ID: id}); err != nil && s.taken(id) != nil {
+		return 0, err
+	}
+	return id, nil
+}
+
+// cancel gives up a call. The word travels behind it.
 func (s *session) cancel(id uint64) {
 	if o := s.taken(id); o != nil {
-		_ = s.out[answerLane].plain(pair{0, o.to.ID()}, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CANCEL, ID: id}) // it may be too late
+		s.tellCancelled(o, id)
 	}
+}
+
+func (s *session) tellCancelled(o *outgoing, id uint64) {
+	_ = s.out[answerLane].plain(pair{0, o.to.ID()}, &wire.Envelope{Kind: greenroomv1.Kind_KIND_CANCEL, ID: id}) // it may be too late
 }
 
 // deliver sends a message and waits until it is in its receiver's mailbox.
@@ -88,20 +123,28 @@ func (s *session) deliver(ctx context.Context, from, to actor.AnyRef, m proto.Me
 }
 
 // answered takes the answer to a call or Deliver of this side.
-func (s *session) answered(e *wire.Envelope, m proto.Message, err error) {
+func (s *session) answered(e *wire.Envelope, m proto.Message, err error) error {
 	o := s.taken(e.ID)
-	if o == nil { // given up
-		s.late(m)
-		return
-	}
-	if o.call.IsZero() {
+	switch {
+	case o == nil:
+		s.late(m) // given up
+		return nil
+	case o.delivers() != (e.Kind == greenroomv1.Kind_KIND_DELIVERED):
+		why := broken("an answer of the wrong kind")
+		o.fail(why)
+		return why
+	case o.answer != nil:
+		o.answer(m, err)
+		return nil
+	case o.delivers():
 		o.err = err
 		o.done.Set()
-		return
+		return nil
 	}
 	if !o.call.Answer(m, err) {
 		s.late(m)
 	}
+	return nil
 }
 
 // late deals with a reply that nobody waits for any more.
@@ -115,6 +158,23 @@ func (s *session) late(m proto.Message) {
 	}
 }
 
+// delivers reports whether it is a Deliver.
+func (o *outgoing) delivers() bool { return o.call.IsZero() && o.answer == nil }
+
+// fail ends it without an answer.
+func (o *outgoing) fail(why error) {
+	switch {
+	case o.answer != nil:
+		o.answer(nil, why)
+		return
+	case o.delivers():
+		o.err = why
+		o.done.Set()
+		return
+	}
+	o.call.Answer(nil, fmt.Errorf("remote: call of %v: %w", o.to, why))
+}
+
 // failCalls fails all that waits for an answer.
 func (s *session) failCalls(why error) {
 	s.callMu.Lock()
@@ -122,12 +182,7 @@ func (s *session) failCalls(why error) {
 	s.calls = nil
 	s.callMu.Unlock()
 	for _, o := range calls {
-		if o.call.IsZero() {
-			o.err = why
-			o.done.Set()
-			continue
-		}
-		o.call.Answer(nil, fmt.Errorf("remote: call of %v: %w", o.to, why))
+		o.fail(why)
 	}
 }
 
@@ -149,6 +204,12 @@ const maxCalls = 1 << 16
 func (s *session) accept(c *incoming) error {
 	s.watchMu.Lock()
 	defer s.watchMu.Unlock()
+	if s.ctx.Err() != nil {
+		return s.downError()
+	}
+	if s.incomings[c.id] != nil {
+		return fmt.Errorf("remote: %s has two calls of number %d: %w", s.far, c.id, ErrLimit)
+	}
 	if len(s.incomings) >= maxCalls {
 		return fmt.Errorf("remote: %s has %d calls unanswered: %w", s.far, len(s.incomings), ErrLimit)
 	}
@@ -180,7 +241,9 @@ func (c *incoming) finish() bool {
 		return false
 	}
 	c.s.watchMu.Lock()
-	delete(c.s.incomings, c.id)
+	if c.s.incomings[c.id] == c {
+		delete(c.s.incomings, c.id)
+	}
 	c.s.watchMu.Unlock()
 	return true
 }

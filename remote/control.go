@@ -49,13 +49,14 @@ func appendControl(b []byte, m *greenroomv1.Control) []byte {
 }
 
 // write says what there is to say if that takes no waiting; false if something is left.
-func (c *control) write() bool {
+func (c *control) write(count *counters) bool {
 	if len(c.unsaid) == 0 {
 		return true
 	}
 	if c.st.TryWrite(c.unsaid) != nil { // it would have to wait, or the link is gone, which its reader finds out
 		return false
 	}
+	count.wrote(0, len(c.unsaid))
 	if c.unsaid = c.unsaid[:0]; cap(c.unsaid) > 64<<10 {
 		c.unsaid = nil
 	}
@@ -135,6 +136,10 @@ func (s *session) told(l link.Link, m *greenroomv1.Control) error {
 			return &leftError{w.Goodbye.GetText()}
 		}
 		return fmt.Errorf("remote: the peer says goodbye: %s", clip(w.Goodbye.GetText(), 1000))
+	case *greenroomv1.Control_Gone:
+		s.peerGone(w.Gone.GetIds())
+	case *greenroomv1.Control_Probe:
+		return s.node.probed(w.Probe)
 	case *greenroomv1.Control_Hello, *greenroomv1.Control_Resume:
 		return broken("a second greeting")
 	default: // of a later version

@@ -1,2 +1,30 @@
-// Package remote makes nodes of Systems: they reach each other's actors over the network.
+// Package remote makes nodes of Systems: they reach each other's actors over QUIC, and the actors notice no difference.
+//
+//	you call                                    what it does
+//	Start(sys, Options)                         makes a System a node; DevTLS, DirTLS and FilesTLS are where its certificate comes from
+//	Node.Peer, Peers, Connect, Ignore           who else is there; WatchPeers tells an actor of changes
+//	actor.Ref: Send, Deliver, Call, Fire, ...   as within a process: refs travel in messages (Ref.Proto, System.RefFromProto)
+//	Node.SendFile, DeleteFile, StatFile         files of other nodes
+//	Node.Stats, Collect                         what passed, for ledgers and Prometheus
+//	Node.Stop                                   waits until everything has arrived, and leaves
+//
+//	we call back                                when
+//	Policy                                      before a peer may do something
+//	FileOptions.Allow                           before a peer may do something with a file
+//
+// # What holds between nodes
+//
+// Between two living incarnations messages of one sender to one receiver arrive in order and once, whatever happens to the links
+// between them, as long as none of the two is silent for Options.DownAfter. Then each side declares the other down: who watches an actor
+// there gets a Down with ReasonNodeDown, calls fail with ErrNodeDown, and messages of which it is not known whether they arrived become dead
+// letters with DeadNodeDown. A node that comes back, or starts anew under the same name, begins with a clean sheet, and never gets
+// what was meant for the life before.
+//
+//	Fire      may be lost, or come late; costs least, never waits
+//	Send      arrives once, in order, while both nodes live; nil means that it is accepted here
+//	Deliver   is Send that waits until the message is in the receiver's mailbox, or says why not
+//	Call      is handled: the answer says so
+//
+// A full window suspends the sender and nobody else. docs/SEMANTICS.md has the guarantees (REM), docs/SECURITY.md what is defended, and
+// docs/ARCHITECTURE.md how it works.
 package remote

@@ -180,11 +180,16 @@ func marshalFailure(f *greenroomv1.Failure) []byte {
 func guarded(what string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("remote: %s panicked: %v\n%s", what, v, debug.Stack())
+			err = &panicError{fmt.Sprintf("remote: %s panicked: %v\n%s", what, v, debug.Stack())}
 		}
 	}()
 	return f()
 }
+
+// panicError is a panic of what a user or a peer has made.
+type panicError struct{ text string }
+
+func (e *panicError) Error() string { return e.text }
 
 // ErrUnregistered means that no behaviour of that name is registered on the peer.
 var ErrUnregistered = errors.New("remote: no behaviour of that name is registered")

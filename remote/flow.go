@@ -14,6 +14,8 @@ import (
 const (
 	// flowStep is how many bytes go into a mailbox before a mark follows them that tells when they are handled.
 	flowStep = 32 << 10
+	// unmarkedMost is how many bytes one lane may have brought that no mark follows yet, to however many receivers.
+	unmarkedMost = 2 << 20
 	// flowHigh is how many bytes may wait in one mailbox before those who send there are paused.
 	flowHigh = 1 << 20
 	// flowLow is how many may be left when they go on.
@@ -31,6 +33,7 @@ type flow struct {
 	paused atomic.Bool
 	gone   atomic.Bool // it is no longer in the session's list
 	late   atomic.Int64
+	fresh  [lanes + 1]int // bytes that are not in held yet; each lane's reader has its own, and that of datagrams
 
 	mu      sync.Mutex
 	pumping bool
@@ -45,18 +48,43 @@ type lateMessage struct {
 	until   time.Time
 	confirm uint64 // of a Deliver
 	from    uint64
+	do      func(in *actor.Inbound) // no message, but something to be done in its turn
 }
 
-// took notes what went into the mailbox by r, and has a mark follow it.
-func (f *flow) took(in *actor.Inbound, r *routeIn) {
-	n := int64(r.held)
-	r.held = 0
-	f.add(n)
-	in.Mark(f.to, func() { f.handled(n) })
+// took notes n bytes that went into the mailbox by the lane. When there are many a mark follows them.
+func (l *laneIn) took(f *flow, n int) {
+	f.fresh[l.n] += n
+	l.fresh += n
+	switch {
+	case f.fresh[l.n] >= flowStep:
+		l.mark(f)
+	case l.fresh >= l.s.node.opts.MaxQueuedBytes/freshShare:
+		l.markAll()
+	}
 }
 
-// settle is for a route that gets another meaning.
-func (f *flow) settle(r *routeIn) { r.held = 0 }
+// freshShare is which part of MaxQueuedBytes a lane may put into mailboxes before it is counted.
+const freshShare = 16
+
+// mark counts what a lane has put into a mailbox, and has a mark follow it.
+func (l *laneIn) mark(f *flow) {
+	n := f.fresh[l.n]
+	f.fresh[l.n] = 0
+	l.fresh = max(l.fresh-n, 0)
+	f.add(int64(n))
+	l.in.Mark(f.to, func() { f.handled(int64(n)) })
+}
+
+// markAll does so for all mailboxes: many receivers with little each may hold much together.
+func (l *laneIn) markAll() {
+	l.s.flows.Range(func(_, v any) bool {
+		if f := v.(*flow); f.fresh[l.n] > 0 {
+			l.mark(f)
+		}
+		return true
+	})
+	l.fresh = 0
+}
 
 func (f *flow) add(n int64) {
 	f.s.intake.Add(n)
@@ -82,11 +110,13 @@ func (f *flow) enqueue(m lateMessage) {
 	f.late.Add(1)
 	if !f.pumping {
 		f.pumping = true
-		f.s.node.work.Go(f.pump)
+		f.s.node.begin(f.pump)
 	}
 }
 
 func (f *flow) pump() {
+	f.s.hands.enter()
+	defer f.s.hands.leave()
 	in := f.s.node.sys.NewInbound()
 	for {
 		f.mu.Lock()
@@ -106,14 +136,20 @@ func (f *flow) pump() {
 
 // admit waits until m is in the mailbox, or cannot get there any more.
 func (f *flow) admit(in *actor.Inbound, m lateMessage) {
+	if m.do != nil {
+		m.do(in)
+		return
+	}
 	ctx := f.s.ctx
 	if !m.until.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, m.until)
 		defer cancel()
 	}
-	var err error
-	if m.back != nil {
+	err := ctx.Err() // a session that has ended puts nothing in any more: a later one may have begun
+	switch {
+	case err != nil:
+	case m.back != nil:
 		left := time.Duration(0)
 		if !m.until.IsZero() {
 			left = max(time.Until(m.until), 1)
@@ -122,7 +158,7 @@ func (f *flow) admit(in *actor.Inbound, m lateMessage) {
 		if giveUp, err = in.CallWait(ctx, f.to, m.m, left, m.back); err == nil {
 			m.back.begun(giveUp)
 		}
-	} else {
+	default:
 		err = in.SendWait(ctx, f.to, m.m)
 	}
 	if err == nil {

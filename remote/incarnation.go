@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,10 +30,66 @@ func (far *incarnation) name() string {
 	return far.peer.name
 }
 
+// whose life it is, nil if that is not known.
+func (far *incarnation) whose() *peer {
+	far.mu.Lock()
+	defer far.mu.Unlock()
+	return far.peer
+}
+
 func (far *incarnation) is(p *peer) {
 	far.mu.Lock()
 	far.peer = p
 	far.mu.Unlock()
+}
+
+// ousted says why the incarnation may not stand for name, "" if it may. Of two nodes of a name it is the one that came later.
+func (far *incarnation) ousted(name string) string {
+	far.mu.Lock()
+	defer far.mu.Unlock()
+	switch {
+	case far.peer != nil && far.peer.name != name:
+		return fmt.Sprintf("%s says that it is an incarnation of %s", name, far.peer.name)
+	case far.gone == nil:
+		return ""
+	}
+	return fmt.Sprintf("another node is called %s by now: give each a name, and a certificate, of its own", name)
+}
+
+// lose has the node forget it, if there is nothing going on with it. The caller holds n.mu.
+func (far *incarnation) lose() bool {
+	far.mu.Lock()
+	defer far.mu.Unlock()
+	far.lost = far.sess.Load() == nil && !far.busy && (far.peer == nil || far.peer.now != far)
+	return far.lost
+}
+
+// found is who stands for the incarnation now.
+func (far *incarnation) found() (*incarnation, error) {
+	far.mu.Lock()
+	lost := far.lost
+	far.mu.Unlock()
+	if !lost {
+		return far, nil
+	}
+	n := far.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return nil, ErrStopped
+	}
+	return n.farLocked(far.id)
+}
+
+// present is the session that there is, nil if there is none.
+func (far *incarnation) present() *session {
+	if s := far.sess.Load(); s != nil {
+		return s
+	}
+	if now, err := far.found(); err == nil {
+		return now.sess.Load()
+	}
+	return nil
 }
 
 // session is the session with the incarnation; it is begun if there is none, and if seek says so a link is looked for. The error says
@@ -47,17 +104,36 @@ func (far *incarnation) session(seek bool) (*session, error) {
 		return s, nil
 	}
 	switch {
+	case far.lost:
+		return nil, errForgotten
 	case far.gone != nil:
 		return nil, far.gone
 	case far.node.ctx.Err() != nil:
 		return nil, ErrStopped
 	}
 	s := newSession(far)
+	s.hands.follow(far.last)
+	far.last = s.hands
 	far.sess.Store(s)
 	if seek {
-		far.node.work.Go(far.seek)
+		far.node.begin(far.seek)
 	}
 	return s, nil
+}
+
+var errForgotten = errors.New("remote: the incarnation was forgotten")
+
+// way is session for those who send.
+func (far *incarnation) way() (*session, error) {
+	for {
+		s, err := far.session(true)
+		if !errors.Is(err, errForgotten) {
+			return s, err
+		}
+		if far, err = far.found(); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // seek has a session that has no link get one: the incarnation is dialed if it is known where it is, else asked for.
@@ -68,12 +144,10 @@ func (far *incarnation) seek() {
 	}
 	n := far.node
 	n.mu.Lock()
-	far.mu.Lock()
-	p := far.peer
-	far.mu.Unlock()
+	p := far.whose()
 	addr, name := "", ""
 	if p != nil {
-		addr, name = p.addr, p.name
+		addr, name = cmp.Or(p.dialed, p.addr), p.name
 	}
 	var ask []*session
 	if p == nil {
@@ -92,38 +166,56 @@ func (far *incarnation) seek() {
 	}
 }
 
+// redial has a session whose link is silent get another one, which takes its place.
+func (far *incarnation) redial() {
+	far.node.mu.Lock()
+	addr, name := "", ""
+	if p := far.peer; p != nil {
+		addr, name = p.addr, p.name
+	}
+	far.node.mu.Unlock()
+	if addr != "" {
+		far.connect(addr, name)
+	}
+}
+
 // connect dials the incarnation, unless that is being done.
 func (far *incarnation) connect(addr, name string) {
 	far.mu.Lock()
-	busy := far.busy || far.gone != nil
-	far.busy = true
+	busy := far.busy || far.gone != nil || far.lost
+	far.busy = far.busy || !busy
 	far.mu.Unlock()
 	if busy {
 		return
 	}
-	far.node.work.Go(func() {
-		_, err := far.node.dial(addr, name)
-		far.mu.Lock()
-		far.busy = false
-		far.mu.Unlock()
+	begun := far.node.begin(func() {
+		_, err := far.node.dial(addr, name, min(greetTimeout, max(far.node.opts.DownAfter/4, time.Second)), far.dialed)
 		if err != nil {
 			far.node.log.Debug("no link", "peer", far.String(), "addr", addr, "error", err.Error())
 		}
 	})
+	if !begun {
+		far.dialed()
+	}
 }
 
-// linked takes note of a link. The caller holds the session's lock.
-func (far *incarnation) linked() {
+// dialed says that nobody dials the incarnation any more.
+func (far *incarnation) dialed() {
+	far.mu.Lock()
+	far.busy = false
+	far.mu.Unlock()
+}
+
+// linked takes note of a link of a session. The caller holds the session's lock.
+func (far *incarnation) linked(s *session) {
 	n := far.node
 	n.m.links.Add(1)
-	n.work.Go(func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if p := far.peer; p != nil && p.now == far && !p.up {
-			p.up, p.since = true, time.Now()
-			n.changedLocked(p, PeerUp)
-		}
-	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := far.whose(); p != nil && p.now == far && !p.up && far.sess.Load() == s { // or it has ended already
+		p.up, p.since = true, time.Now()
+		n.changedLocked(p, PeerUp)
+	}
 }
 
 // unlinked takes note that a session has lost its link, and has it get another one.
@@ -135,7 +227,7 @@ func (far *incarnation) unlinked(why error) {
 	if errors.Is(why, errLinkReplaced) {
 		return
 	}
-	far.node.work.Go(func() {
+	far.node.begin(func() {
 		far.node.pause(redialFirst)
 		far.seek()
 	})
@@ -147,9 +239,13 @@ func (far *incarnation) ended(s *session) {
 	n := far.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := far.peer; p != nil && p.now == far && p.up {
+	if p := far.whose(); p != nil && p.now == far && p.up {
 		p.up, p.since = false, time.Now()
 		n.changedLocked(p, PeerDown)
+		if next := far.sess.Load(); next != nil && next.linkUp.Load() { // which found the peer up still
+			p.up = true
+			n.changedLocked(p, PeerUp)
+		}
 	}
 }
 
@@ -162,12 +258,13 @@ func (far *incarnation) end(why error) {
 	far.mu.Unlock()
 	if s := far.sess.Load(); s != nil {
 		s.fail(why)
+		<-s.over
 	}
 }
 
 // Send implements actor.Outbound.
 func (far *incarnation) Send(ctx context.Context, from, to actor.AnyRef, m proto.Message, call actor.RemoteCall) (uint64, error) {
-	s, err := far.session(true)
+	s, err := far.way()
 	if err != nil {
 		return 0, err
 	}
@@ -179,43 +276,51 @@ func (far *incarnation) Send(ctx context.Context, from, to actor.AnyRef, m proto
 
 // Cancel implements actor.Outbound.
 func (far *incarnation) Cancel(id uint64) {
-	if s := far.sess.Load(); s != nil {
+	if s := far.present(); s != nil {
 		s.cancel(id)
 	}
 }
 
 // Deliver implements actor.Outbound.
 func (far *incarnation) Deliver(ctx context.Context, from, to actor.AnyRef, m proto.Message) error {
-	s, err := far.session(true)
+	s, err := far.way()
 	if err != nil {
 		return err
 	}
 	return s.deliver(ctx, from, to, m)
 }
 
+// Fire implements actor.Outbound.
+func (far *incarnation) Fire(from, to actor.AnyRef, m proto.Message) error {
+	s, err := far.session(true)
+	if err != nil {
+		return err
+	}
+	return s.fire(from, to, m)
+}
+
 // Watch implements actor.Outbound.
 func (far *incarnation) Watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) {
 	down = far.node.truly(to, down)
-	s, err := far.session(true)
+	s, err := far.way()
 	if err == nil {
 		err = s.watch(by, to, id, down)
 	}
-	if err == nil {
-		return
+	if err != nil {
+		down(actor.Down{Ref: to, Reason: actor.Reason{Kind: actor.ReasonNodeDown, Err: err}})
 	}
-	down(actor.Down{Ref: to, Reason: actor.Reason{Kind: actor.ReasonNodeDown, Err: err}})
 }
 
 // Unwatch implements actor.Outbound.
 func (far *incarnation) Unwatch(_, to actor.AnyRef, id uint64) {
-	if s := far.sess.Load(); s != nil {
+	if s := far.present(); s != nil {
 		s.unwatch(to, id)
 	}
 }
 
 // Signal implements actor.Outbound.
 func (far *incarnation) Signal(from, to actor.AnyRef, sig actor.Signal) error {
-	s, err := far.session(true)
+	s, err := far.way()
 	if err != nil {
 		return err
 	}

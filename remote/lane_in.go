@@ -30,17 +30,27 @@ type laneIn struct {
 	types    map[uint32]*typeIn
 	parts    map[uint64]*assembly
 	parting  int // bytes in parts
+	fresh    int // bytes in mailboxes that are not counted yet
+	handed   int // envelopes of the next frame that were handed out: not again, should that frame come again
+	names    int // bytes of the names in types
 	env      wire.Envelope
 	reading  atomic.Bool // there is a reader
 }
 
-// routeIn is what a route's number means, and how much came by it that its flow has not been told of.
+// routeIn is what a route's number means.
 type routeIn struct {
 	to      uint64
 	service uint64 // which, if to is one
 	t       *typeIn
 	flow    *flow
-	held    int
+}
+
+// counts is 1 if messages of this route are in the ledger: those to system services are not.
+func (r *routeIn) counts() uint64 {
+	if r.service != 0 {
+		return 0
+	}
+	return 1
 }
 
 // typeIn is a type of message that the other side sends.
@@ -72,6 +82,8 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 		return broken("two streams of lane %d", l.n)
 	}
 	defer l.reading.Store(false)
+	l.s.hands.enter()
+	defer l.s.hands.leave()
 	if l.in == nil {
 		l.in = l.s.node.sys.NewInbound()
 	}
@@ -94,6 +106,7 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 			return err
 		}
 		l.s.hear()
+		l.s.count.read(wire.FrameHeader + n)
 		switch {
 		case number < l.received:
 			l.s.node.m.duplicates.Add(1)
@@ -101,8 +114,16 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 		case number > l.received:
 			return broken("frame %d of lane %d, and %d have come", number, l.n, l.received)
 		}
-		if err := l.s.awaitIntake(from); err != nil {
-			return err
+		if l.n != answerLane { // answers fill no mailbox, and what mailboxes hold may wait for them
+			if err := l.s.awaitIntake(from); err != nil {
+				return err
+			}
+		}
+		if l.s.ctx.Err() != nil {
+			return l.s.downError() // a later session may have begun
+		}
+		if l.s.ctx.Err() != nil {
+			return l.s.ctx.Err() // those who watch are about to be told that nothing comes any more
 		}
 		if err := l.frame(buf); err != nil {
 			return err
@@ -111,15 +132,20 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 	}
 }
 
-// frame hands out the envelopes of a frame.
+// frame hands out the envelopes of a frame, each once: a user's code that is called on the way may panic, or end the goroutine, and the
+// frame comes again.
 func (l *laneIn) frame(b []byte) error {
 	messages := uint64(0)
-	for len(b) > 0 {
+	defer func() { l.s.count.received.Add(messages) }()
+	for i := 0; len(b) > 0; i++ {
 		body, rest, err := wire.Next(b)
 		if err != nil {
 			return broken("%v", err)
 		}
-		b = rest
+		if b = rest; i < l.handed {
+			continue
+		}
+		l.handed++
 		if err := l.env.Decode(body); err != nil {
 			return broken("%v", err)
 		}
@@ -132,7 +158,6 @@ func (l *laneIn) frame(b []byte) error {
 			return err
 		}
 	}
-	l.s.count.received.Add(messages)
 	return nil
 }
 
@@ -143,6 +168,8 @@ func (l *laneIn) piece(e *wire.Envelope, messages *uint64) error {
 	switch {
 	case a == nil && (e.Size == 0 || e.Size > uint64(limit)):
 		return broken("a piece of an envelope of %d bytes, and %d are the most", e.Size, limit)
+	case a == nil && len(l.parts) > l.s.node.opts.WindowBytes/pieceBytes:
+		return broken("pieces of more than %d envelopes at once", len(l.parts))
 	case a == nil:
 		if l.parts == nil {
 			l.parts = make(map[uint64]*assembly)
@@ -179,17 +206,23 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 	if err != nil {
 		return err
 	}
+	if answer := e.Kind == greenroomv1.Kind_KIND_REPLY || e.Kind == greenroomv1.Kind_KIND_DELIVERED; answer != (l.n == answerLane) {
+		return broken("an envelope of kind %d in lane %d", e.Kind, l.n)
+	}
 	switch e.Kind {
 	case greenroomv1.Kind_KIND_UNSPECIFIED:
-		*messages++
+		*messages += r.counts()
 		l.message(e, r, size)
 		return nil
+	case greenroomv1.Kind_KIND_FIRE:
+		l.fired(e, r)
+		return nil
 	case greenroomv1.Kind_KIND_CALL:
-		*messages++
+		*messages += r.counts()
 		l.call(e, r, size)
 		return nil
 	case greenroomv1.Kind_KIND_DELIVER:
-		*messages++
+		*messages += r.counts()
 		l.deliver(e, r, size)
 		return nil
 	}
@@ -212,9 +245,6 @@ func (l *laneIn) resolve(e *wire.Envelope) (*routeIn, error) {
 	}
 	r := &l.routes[e.Route-1]
 	if e.To != 0 {
-		if r.flow != nil {
-			r.flow.settle(r)
-		}
 		*r = *l.s.node.routeTo(e.To, l.typeOf(e))
 		if r.t == nil {
 			return nil, broken("a route without a type")
@@ -237,19 +267,36 @@ func (l *laneIn) typeOf(e *wire.Envelope) *typeIn {
 		return nil
 	}
 	t := &typeIn{name: string(e.TypeName)}
-	if accept := l.s.node.opts.Policy.Accept; accept != nil && !accept(l.s.far.name(), t.name) {
-		t.no = fmt.Errorf("%w: no %s is taken from %s", ErrRefused, t.name, l.s.far)
-	}
+	t.no = l.s.refuses(t.name)
 	if known, err := typeNamedBytes(e.TypeName); err == nil {
 		t.mt = known.mt
 	}
-	if e.Type != 0 && len(l.types) < maxTypes {
+	if l.names += len(t.name); e.Type != 0 && len(l.types) < maxTypes && l.names <= maxControl {
 		if l.types == nil {
 			l.types = make(map[uint32]*typeIn)
 		}
 		l.types[e.Type] = t
 	}
 	return t
+}
+
+// refuses tells why no messages of a type are taken from the peer, nil if they are.
+func (s *session) refuses(name string) error {
+	accept, ok := s.node.opts.Policy.Accept, true
+	if accept == nil {
+		return nil
+	}
+	if err := guarded("Policy.Accept", func() error {
+		ok = accept(s.far.name(), name)
+		return nil
+	}); err != nil {
+		s.node.log.Error("a type of message is refused", "peer", s.far.String(), "type", name, "error", err.Error())
+		ok = false
+	}
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%w: no %s is taken from %s", ErrRefused, name, s.far)
 }
 
 func typeNamedBytes(name []byte) (*messageType, error) {
@@ -264,7 +311,7 @@ func (l *laneIn) open(e *wire.Envelope, r *routeIn) (m proto.Message, err error)
 	switch {
 	case r.t == nil:
 		return nil, fmt.Errorf("%w: it has none", ErrUnknownType)
-	case r.t.no != nil:
+	case r.t.no != nil && r.service == 0: // of services, roles decide
 		return nil, r.t.no
 	case r.t.mt == nil:
 		return nil, fmt.Errorf("remote: %s: %w", r.t.name, ErrUnknownType)
@@ -289,6 +336,14 @@ func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 		l.s.undelivered(e, r, m, err, false)
 		return
 	}
+	if r.service != 0 {
+		if ok, err := l.s.serveMessage(r.service, nil, m); ok {
+			if err != nil {
+				l.s.undelivered(e, r, m, err, false)
+			}
+			return
+		}
+	}
 	f := l.flowOf(r)
 	if f.late.Load() > 0 {
 		f.enqueue(lateMessage{m: m, size: size + perMessage})
@@ -296,13 +351,29 @@ func (l *laneIn) message(e *wire.Envelope, r *routeIn, size int) {
 	}
 	switch err := l.in.Send(r.to, m); {
 	case err == nil:
-		if r.held += size + perMessage; r.held >= flowStep {
-			f.took(l.in, r)
-		}
+		l.took(f, size+perMessage)
 	case errors.Is(err, actor.ErrNoRoom):
 		f.enqueue(lateMessage{m: m, size: size + perMessage})
 	default:
 		l.s.undelivered(e, r, m, err, false)
+	}
+}
+
+// fired puts a message into its receiver's mailbox of which nothing was promised.
+func (l *laneIn) fired(e *wire.Envelope, r *routeIn) {
+	m, err := l.open(e, r)
+	if err == nil {
+		err = l.s.mayReach(r)
+	}
+	if f := l.flowOf(r); err == nil {
+		if f.paused.Load() || f.late.Load() > 0 {
+			err = actor.ErrFull
+		} else if err = l.in.Send(r.to, m); err == nil {
+			l.took(f, len(e.Payload)+perMessage)
+		}
+	}
+	if err != nil {
+		l.s.node.m.fireLost.Add(1)
 	}
 }
 
@@ -322,6 +393,13 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 		return
 	}
 	if r.service != 0 {
+		if ok, err := l.s.serveMessage(r.service, back, m); ok {
+			if err != nil {
+				l.s.undelivered(e, r, m, err, true)
+				back.refuse(err)
+			}
+			return
+		}
 		m = l.s.asked(m)
 	}
 	left := time.Duration(min(e.Left, maxLeft)) * time.Microsecond
@@ -334,9 +412,7 @@ func (l *laneIn) call(e *wire.Envelope, r *routeIn, size int) {
 	switch {
 	case err == nil:
 		back.begun(giveUp)
-		if r.held += size + perMessage; r.held >= flowStep {
-			f.took(l.in, r)
-		}
+		l.took(f, size+perMessage)
 	case errors.Is(err, actor.ErrNoRoom):
 		f.enqueue(lateMessage{m: m, size: size + perMessage, back: back, until: deadline(left)})
 	default:
@@ -363,18 +439,17 @@ func (l *laneIn) deliver(e *wire.Envelope, r *routeIn, size int) {
 	}
 	f := l.flowOf(r)
 	if err == nil {
-		if f.late.Load() == 0 {
+		late := f.late.Load() > 0
+		if !late {
 			err = l.in.Send(r.to, m)
 		}
-		if f.late.Load() > 0 || errors.Is(err, actor.ErrNoRoom) {
+		if late || errors.Is(err, actor.ErrNoRoom) {
 			f.enqueue(lateMessage{m: m, size: size + perMessage, confirm: e.ID, from: e.From})
 			return
 		}
 	}
 	if err == nil {
-		if r.held += size + perMessage; r.held >= flowStep {
-			f.took(l.in, r)
-		}
+		l.took(f, size+perMessage)
 	} else {
 		l.s.count.returned.Add(1)
 	}

@@ -51,8 +51,8 @@ type frame struct {
 
 // laneOut is the sending side of a lane: a sequence of numbered frames that outlives links.
 //
-// Senders append to cur. The writer, a goroutine that lives while there is a link and something to write, makes frames of it. Frames
-// stay in q until they are acknowledged; a new link begins with the first that is not.
+// Senders append to cur; what is full is ready. The writer, a goroutine that begins with the first frame on a link, numbers them as it takes
+// them. They stay in q until they are acknowledged; a new link begins with the first that is not.
 type laneOut struct {
 	s *session
 	n int // its number
@@ -61,6 +61,9 @@ type laneOut struct {
 	cur     []byte // the frame being filled, with room for its header
 	curMsgs uint32
 	changes []routeChange
+	ready   []frame // filled, and not numbered yet
+	filled  uint64  // how many ever were ready
+	begun   uint64  // how many of them were numbered
 	q       []frame
 	base    uint64 // how many frames were acknowledged: the number of q[0]
 	next    int    // index in q of the next frame to write
@@ -68,7 +71,9 @@ type laneOut struct {
 	shadow  []route // routes as they are at q[0]: what the frames are read with if they never arrive
 	named   []bool  // types by number that the other side was told the name of
 	pairs   map[pair]*pairQueue
-	turns   []*pairQueue // the pairs that have something to send in pieces, in turn
+	turns   []*pairQueue // the pairs whose first is going in pieces, in turn
+	waits   []*pairQueue // those whose first is not begun
+	opened  int          // bytes of the envelopes that are begun and not sent in full
 	pieces  int          // bytes of pieces that are not acknowledged
 	bulk    bool         // it is the turn of a piece
 	writing bool         // there is a writer
@@ -81,7 +86,8 @@ type laneOut struct {
 // pairQueue is what one pair has to send, since it has something that goes in pieces.
 type pairQueue struct {
 	pair
-	list []*large
+	list  []*large
+	after uint64 // how many ready frames go first: what the pair has sent before is in them
 }
 
 // large is an envelope that waits to go in pieces, or behind one that does.
@@ -106,7 +112,9 @@ func (l *laneOut) message(p pair, t *messageType, e *wire.Envelope, m proto.Mess
 	counts := uint32(0)
 	switch e.Kind {
 	case greenroomv1.Kind_KIND_UNSPECIFIED, greenroomv1.Kind_KIND_CALL, greenroomv1.Kind_KIND_DELIVER:
-		counts = 1
+		if !isService(p.to) {
+			counts = 1
+		}
 	}
 	if size > pieceBytes || len(l.pairs) > 0 && l.pairs[p] != nil {
 		return l.long(p, t, e, m, size, counts)
@@ -182,9 +190,9 @@ func (l *laneOut) seal() {
 		f.data = append(make([]byte, 0, len(l.cur)), l.cur...)
 		l.cur = l.cur[:0]
 	}
-	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
 	l.curMsgs, l.changes = 0, nil
-	l.q = append(l.q, f)
+	l.ready = append(l.ready, f)
+	l.filled++
 }
 
 // address has e name the receiver and the type, by a route if it has a number.
@@ -252,14 +260,17 @@ func (l *laneOut) long(p pair, t *messageType, e *wire.Envelope, m proto.Message
 func (l *laneOut) enqueue(p pair, data []byte, counts uint32) {
 	q := l.pairs[p]
 	if q == nil {
-		q = &pairQueue{pair: p}
+		if len(l.cur) > wire.FrameHeader {
+			l.seal()
+		}
+		q = &pairQueue{pair: p, after: l.filled}
 		if l.pairs == nil {
 			l.pairs = make(map[pair]*pairQueue)
 		}
 		l.pairs[p] = q
-		l.turns = append(l.turns, q)
+		l.waits = append(l.waits, q)
 	}
-	q.list = append(q.list, &large{id: l.s.nextID.Add(1), data: data, messages: counts})
+	q.list = append(q.list, &large{id: l.s.node.nextID.Add(1), data: data, messages: counts})
 	l.s.bulk.Add(int64(len(data)))
 	l.held.Add(int64(len(data)))
 }
@@ -270,7 +281,7 @@ func (l *laneOut) grew(n int) {
 }
 
 // piece makes a frame of the next piece of the pair whose turn it is.
-func (l *laneOut) piece() {
+func (l *laneOut) piece() frame {
 	q := l.turns[0]
 	l.turns = l.turns[1:]
 	g := q.list[0]
@@ -292,15 +303,18 @@ func (l *laneOut) piece() {
 		f.last, f.messages = g, g.messages
 		q.list[0] = nil
 		q.list = q.list[1:]
+		l.opened -= len(g.data)
 	}
-	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
 	l.pieces += len(f.data)
-	l.q = append(l.q, f)
-	if len(q.list) == 0 {
+	switch {
+	case len(q.list) == 0:
 		delete(l.pairs, q.pair)
-		return
+	case f.last != nil:
+		l.waits = append(l.waits, q)
+	default:
+		l.turns = append(l.turns, q)
 	}
-	l.turns = append(l.turns, q)
+	return f
 }
 
 // take returns the next frame to write: nil if there is none. Pieces take turns with what else there is to send, and are bounded by
@@ -308,21 +322,57 @@ func (l *laneOut) piece() {
 func (l *laneOut) take() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.next == len(l.q) {
-		mayPiece := len(l.turns) > 0 && l.pieces < l.s.pieceWindow
-		if l.bulk = !l.bulk; l.bulk && mayPiece {
-			l.piece()
-		} else if len(l.cur) > wire.FrameHeader {
-			l.seal()
-		} else if mayPiece {
-			l.piece()
-		} else {
-			return nil
-		}
+	if l.next == len(l.q) && !l.number() {
+		return nil
 	}
 	f := l.q[l.next].data
 	l.next++
 	return f
+}
+
+// number numbers the next frame; false if there is none.
+func (l *laneOut) number() bool {
+	if len(l.ready) == 0 && len(l.cur) > wire.FrameHeader {
+		l.seal()
+	}
+	var f frame
+	l.bulk = !l.bulk
+	switch mayPiece := l.nextPair(); {
+	case mayPiece && (l.bulk || len(l.ready) == 0):
+		f = l.piece()
+	case len(l.ready) > 0:
+		f = l.ready[0]
+		l.begun++
+		l.ready[0] = frame{}
+		if l.ready = l.ready[1:]; len(l.ready) == 0 {
+			l.ready = l.ready[:0:0]
+		}
+	default:
+		return false
+	}
+	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
+	l.q = append(l.q, f)
+	return true
+}
+
+// nextPair reports whether there is a piece to send; the pair at the front of turns sends it. The other side holds what is begun in
+// memory: no more is begun than fits into the window, but for a single one that is longer.
+func (l *laneOut) nextPair() bool {
+	if l.pieces >= l.s.pieceWindow {
+		return false
+	}
+	for range l.waits {
+		q := l.waits[0]
+		l.waits[0] = nil
+		l.waits = l.waits[1:]
+		if size := len(q.list[0].data); q.after <= l.begun && (l.opened == 0 || l.opened+size <= int(l.s.window.Load())) {
+			l.turns = append([]*pairQueue{q}, l.turns...)
+			l.opened += size
+			break
+		}
+		l.waits = append(l.waits, q)
+	}
+	return len(l.turns) > 0
 }
 
 // notify wakes the writer. The caller holds the lock.
@@ -340,9 +390,9 @@ func (l *laneOut) notify() {
 // acked takes note that the other side has received all frames before number n.
 func (l *laneOut) acked(n uint64) (ok bool) {
 	l.mu.Lock()
-	if n < l.base || n > l.base+uint64(len(l.q)) {
+	if n < l.base || n > l.base+uint64(len(l.q)) || l.closed {
 		l.mu.Unlock()
-		return n < l.base // an ack may be overtaken by a newer one
+		return n < l.base || l.closed // an ack may be overtaken by a newer one, or by the session's end
 	}
 	small, long, messages := 0, 0, uint32(0)
 	count := int(n - l.base)
@@ -369,7 +419,7 @@ func (l *laneOut) acked(n uint64) (ok bool) {
 	}
 	l.base = n
 	l.next = max(l.next-count, 0)
-	if len(l.turns) > 0 {
+	if len(l.turns)+len(l.waits) > 0 {
 		l.notify()
 	}
 	l.mu.Unlock()
@@ -394,14 +444,14 @@ func (l *laneOut) rewind(n uint64) bool {
 		return false
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.next = 0
-	l.mu.Unlock()
-	return true
+	return n == l.base || l.closed // what was confirmed is not here any more
 }
 
 // pendingLocked reports whether there is something to write. The caller holds the lock.
 func (l *laneOut) pendingLocked() bool {
-	return l.next < len(l.q) || len(l.cur) > wire.FrameHeader || len(l.turns) > 0
+	return l.next < len(l.q) || len(l.ready) > 0 || len(l.cur) > wire.FrameHeader || len(l.turns)+len(l.waits) > 0
 }
 
 // lost is an envelope that never was acknowledged.
@@ -423,25 +473,25 @@ func (l *laneOut) close() (all []lost) {
 	}
 	l.closed = true
 	done := make(map[*large]bool)
-	for i := range l.q {
-		f := &l.q[i]
-		l.follow(f.changes)
+	frames := append(l.q, l.ready...)
+	for i := range frames {
+		f := &frames[i]
 		switch {
 		case f.last != nil:
 			done[f.last] = true
-			all = l.read(all, f.last.data)
+			all = l.read(all, f.last.data, nil)
 		case !f.piece:
-			all = l.read(all, f.data[wire.FrameHeader:])
+			all = l.read(all, f.data[wire.FrameHeader:], f.changes)
 		}
 	}
-	for _, q := range l.turns {
+	for _, q := range append(l.turns, l.waits...) {
 		for _, g := range q.list {
 			if !done[g] {
-				all = l.read(all, g.data)
+				all = l.read(all, g.data, nil)
 			}
 		}
 	}
-	l.q, l.turns, l.pairs, l.cur, l.known, l.shadow = nil, nil, nil, nil, nil, nil
+	l.q, l.ready, l.turns, l.waits, l.pairs, l.cur, l.known, l.shadow = nil, nil, nil, nil, nil, nil, nil, nil
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -449,8 +499,8 @@ func (l *laneOut) close() (all []lost) {
 	return all
 }
 
-// read appends the envelopes in b, which was written here.
-func (l *laneOut) read(all []lost, b []byte) []lost {
+// read appends the envelopes in b, which was written here, and in which routes changed.
+func (l *laneOut) read(all []lost, b []byte, changes []routeChange) []lost {
 	for len(b) > 0 {
 		body, rest, err := wire.Next(b)
 		if err != nil {
@@ -460,6 +510,10 @@ func (l *laneOut) read(all []lost, b []byte) []lost {
 		var x lost
 		if x.Decode(body) != nil {
 			return all
+		}
+		if x.Route != 0 && x.To != 0 && len(changes) > 0 {
+			l.follow(changes[:1])
+			changes = changes[1:]
 		}
 		if x.to = x.To; x.Route != 0 && x.To == 0 && l.shadow != nil {
 			x.to = l.shadow[x.Route-1].to

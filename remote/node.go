@@ -16,6 +16,7 @@ import (
 
 	"github.com/greenroom-go/greenroom/actor"
 	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
+	"github.com/greenroom-go/greenroom/remote/internal/files"
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 	"github.com/greenroom-go/greenroom/remote/internal/link/quiclink"
 	"github.com/greenroom-go/greenroom/remote/internal/pki"
@@ -25,21 +26,29 @@ import (
 // links and calls go by the Node, and nothing in how they are used tells the difference.
 // Any goroutine may use it.
 type Node struct {
-	sys   *actor.System
-	name  string
-	opts  Options
-	log   *slog.Logger
-	creds *pki.Source
-	tr    link.Transport
-	addr  string // where it listens
-	start time.Time
-	ctx   context.Context
-	stop  context.CancelFunc
-	work  sync.WaitGroup
-	m     nodeMetrics
-	tasks atomic.Int64
-	serve [serviceLimit]actor.AnyRef // system services, by number
-	rci   rci
+	sys    *actor.System
+	name   string
+	opts   Options
+	log    *slog.Logger
+	creds  *pki.Source
+	files  *files.Server // nil: the node takes none
+	tr     link.Transport
+	addr   string // where it listens
+	start  time.Time
+	ctx    context.Context
+	stop   context.CancelFunc
+	work   sync.WaitGroup
+	goMu   sync.RWMutex  // guards over
+	over   bool          // no work begins any more
+	nextID atomic.Uint64 // of calls and pieces, in all sessions
+	m      nodeMetrics
+	tasks  atomic.Int64
+	serve  [serviceLimit]actor.AnyRef // system services, by number
+	rci    rci
+
+	queries atomic.Int32 // that stand elsewhere
+	naming  *clusterNames
+	members membership
 
 	mu       sync.Mutex
 	peers    map[string]*peer
@@ -48,20 +57,24 @@ type Node struct {
 	watchers []*peerWatcher
 	changed  *actor.Event // set and replaced when a peer changes
 	stopped  bool
+	err      error         // why it stops by itself
+	done     chan struct{} // closed when Stop has ended
 }
 
 type nodeMetrics struct {
 	duplicates atomic.Uint64 // frames that came twice
-	suspended  atomic.Uint64 // times that a sender had to wait
 	malformed  atomic.Uint64 // links that ended for a breach of the protocol
 	links      atomic.Uint64
 	refused    atomic.Uint64
+	fired      atomic.Uint64 // messages sent by Fire
+	fireLost   atomic.Uint64 // of those sent or received, dropped here
 }
 
 // peer is a node that is known by name. It has one living incarnation at a time.
 type peer struct {
 	name   string
 	addr   string // advertised
+	dialed string // where it was reached from here
 	gossip string
 	now    *incarnation
 	up     bool
@@ -77,12 +90,15 @@ type incarnation struct {
 	load atomic.Uint32
 
 	spawning atomic.Int64 // requests to start something there that are not answered
+	count    counters
 
 	sess atomic.Pointer[session]
 	mu   sync.Mutex
-	peer *peer // nil until it is known who this is
-	gone error // a later incarnation has taken the name: there is no way there any more
-	busy bool  // it is being dialed
+	peer *peer  // nil until it is known who this is
+	gone error  // a later incarnation has taken the name: there is no way there any more
+	busy bool   // it is being dialed
+	lost bool   // the node has forgotten it: another one stands for it
+	last *hands // of the last session
 }
 
 // Start makes a node of sys: it accepts links and keeps those to Options.Peers. It returns once it listens; Node.Peer waits for a
@@ -99,10 +115,15 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		o.Logger = sys.Logger()
 	}
 	n := &Node{
-		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event),
+		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event), done: make(chan struct{}),
 		peers: make(map[string]*peer), fars: make(map[uint64]*incarnation), ignored: make(map[string]bool),
 	}
+	n.members.ready = make(chan struct{})
 	n.ctx, n.stop = context.WithCancel(context.Background())
+	if err := n.openFiles(); err != nil {
+		n.stop()
+		return nil, fmt.Errorf("remote: files: %w", err)
+	}
 	if o.transport != nil {
 		n.tr, err = o.transport(n)
 	} else {
@@ -117,13 +138,14 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 		_ = n.tr.Close()
 		return nil, err
 	}
-	if err := n.startServices(); err != nil {
+	if err := errors.Join(n.startServices(), n.startMembership()); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
-	n.work.Go(n.acceptLinks)
+	n.begin(n.acceptLinks)
 	for _, addr := range o.Peers {
-		n.work.Go(func() { n.keep(addr) })
+		n.begin(func() { n.keep(addr) })
 	}
+	close(n.members.ready)
 	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
 	return n, nil
 }
@@ -135,7 +157,7 @@ func (n *Node) listen() (err error) {
 	if n.opts.Network == "tcp" {
 		return n.listenTCP()
 	}
-	tr, err := quiclink.Listen(n.opts.Listen, n.creds, quiclink.Options{
+	tr, err := quiclink.Listen(n.opts.Listen, credentials{n.creds}, quiclink.Options{
 		IdleTimeout: 2 * n.opts.DownAfter, HandshakesPerSecond: n.opts.HandshakesPerSecond, MaxLinks: 2 * n.opts.MaxPeers, Logger: n.log,
 	})
 	if err != nil {
@@ -157,8 +179,6 @@ func (n *Node) Addr() string { return n.addr }
 // advertised is where others are told to reach the node.
 func (n *Node) advertised() string { return cmp.Or(n.opts.Advertise, n.addr) }
 
-func (n *Node) gossipAddr() string { return "" }
-
 // load is what the node tells of how busy it is.
 func (n *Node) load() uint32 { return uint32(min(n.tasks.Load(), 1<<31)) }
 
@@ -172,13 +192,24 @@ func (n *Node) granted(id link.Identity) link.Roles {
 	return n.opts.Policy.Grant(id.Name, id.Roles) & id.Roles
 }
 
+// begin runs f in a goroutine that Stop waits for; false if nothing begins any more. Those whom Stop waits for may use n.work.
+func (n *Node) begin(f func()) bool {
+	n.goMu.RLock()
+	defer n.goMu.RUnlock()
+	if n.over {
+		return false
+	}
+	n.work.Go(f)
+	return true
+}
+
 func (n *Node) acceptLinks() {
 	for {
 		l, err := n.tr.Accept(n.ctx)
 		if err != nil {
 			return
 		}
-		n.work.Go(func() {
+		n.begin(func() {
 			if err := n.run(l); err != nil {
 				n.noteEnd(l, err)
 			}
@@ -211,12 +242,11 @@ func (n *Node) keep(addr string) {
 	wait := redialFirst
 	name, said := "", ""
 	for n.ctx.Err() == nil {
-		if name != "" && n.isUp(name) {
-			n.pause(redialLast / 4)
-			continue
+		if name != "" && n.await(n.ctx, func() bool { return !n.upLocked(name) }) != nil {
+			return
 		}
 		began := time.Now()
-		who, err := n.dial(addr, "")
+		who, err := n.dial(addr, "", greetTimeout, func() {})
 		if who != "" {
 			name = who
 		}
@@ -240,11 +270,13 @@ func (n *Node) keep(addr string) {
 
 var errSelf = errors.New("remote: this is the same node")
 
-// dial makes a link to addr and has it run until it ends. It returns who is there, if that became known.
-func (n *Node) dial(addr, name string) (who string, err error) {
-	ctx, cancel := context.WithTimeout(n.ctx, greetTimeout)
+// dial makes a link to addr, within that time, and has it run until it ends. It returns who is there, if that became known. dialed is
+// called when it is known whether there is a link.
+func (n *Node) dial(addr, name string, within time.Duration, dialed func()) (who string, err error) {
+	ctx, cancel := context.WithTimeout(n.ctx, within)
 	l, err := n.tr.Dial(ctx, addr, name)
 	cancel()
+	dialed()
 	if err != nil {
 		return "", err
 	}
@@ -263,9 +295,9 @@ func (n *Node) pause(d time.Duration) {
 	}
 }
 
-func (n *Node) isUp(name string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+// upLocked reports whether the peer of that name is up, which it also is while it has no link and is not declared down yet; then it
+// is dialed by its session. The caller holds n.mu.
+func (n *Node) upLocked(name string) bool {
 	p := n.peers[name]
 	return p != nil && p.up
 }
@@ -274,7 +306,7 @@ func (n *Node) isUp(name string) bool {
 func (n *Node) meet(g *greeting) (*incarnation, error) {
 	name, id := g.hello.GetName(), g.hello.GetIncarnation()
 	n.mu.Lock()
-	if n.stopped {
+	if known := n.fars[id]; n.stopped && (known == nil || known.sess.Load() == nil) { // what has a session is still awaited
 		n.mu.Unlock()
 		return nil, &refusal{closeStopped, "the node stops"}
 	}
@@ -282,29 +314,41 @@ func (n *Node) meet(g *greeting) (*incarnation, error) {
 		n.mu.Unlock()
 		return nil, &refusal{closeRefused, fmt.Sprintf("%s ignores %s", n.name, name)}
 	}
-	p := n.peers[name]
-	if p == nil {
-		if len(n.peers) >= n.opts.MaxPeers {
-			n.mu.Unlock()
-			return nil, &refusal{closeRefused, fmt.Sprintf("%s knows %d peers already, which is its limit (MaxPeers)", n.name, n.opts.MaxPeers)}
-		}
-		p = &peer{name: name}
-		n.peers[name] = p
-	}
 	far, err := n.farLocked(id)
 	if err != nil {
 		n.mu.Unlock()
 		return nil, err
 	}
+	if why := far.ousted(name); why != "" {
+		n.mu.Unlock()
+		return nil, &refusal{closeRefused, why}
+	}
+	p := n.peers[name]
+	if p == nil {
+		if len(n.peers) >= n.opts.MaxPeers && !n.forgetPeerLocked() {
+			n.mu.Unlock()
+			return nil, &refusal{closeRefused, fmt.Sprintf("%s has %d peers already, which is its limit (MaxPeers)", n.name, n.opts.MaxPeers)}
+		}
+		p = &peer{name: name}
+		n.peers[name] = p
+	}
 	old := p.now
+	far.is(p)
+	if old != nil && old != far && p.up { // it has started anew before it was found down
+		p.up, p.since = false, time.Now()
+		n.changedLocked(p, PeerDown)
+	}
 	p.now, p.id = far, g.l.Peer()
 	p.leaves = false
 	if a := g.hello.GetAddress(); a != "" {
 		p.addr = reachable(a, g.l.Addr())
 	}
+	if g.l.Dialed() {
+		p.dialed = g.l.Addr()
+	}
 	p.gossip = g.hello.GetGossipAddress()
 	n.mu.Unlock()
-	far.is(p)
+	n.metGossip(g.hello.GetGossipAddress())
 	if old != nil && old != far {
 		old.end(fmt.Errorf("remote: %s has started anew, as %016x: %w", old, id, actor.ErrNodeDown))
 	}
@@ -333,6 +377,9 @@ func (n *Node) farLocked(id uint64) (*incarnation, error) {
 		return far, nil
 	}
 	if len(n.fars) >= maxIncarnations {
+		n.forgetLocked()
+	}
+	if len(n.fars) >= maxIncarnations {
 		return nil, fmt.Errorf("remote: %d incarnations of nodes are known: %w", len(n.fars), ErrLimit)
 	}
 	far := &incarnation{node: n, id: id}
@@ -340,13 +387,43 @@ func (n *Node) farLocked(id uint64) (*incarnation, error) {
 	return far, nil
 }
 
-// maxIncarnations bounds the incarnations of nodes that are remembered, living and dead.
+// maxIncarnations bounds the incarnations of nodes that are remembered. Those with which there is nothing going on are forgotten when
+// there are that many: refs of them find the way anew.
 const maxIncarnations = 1 << 16
+
+// forgetLocked forgets all incarnations that have no session and are nobody's present one. The caller holds n.mu.
+func (n *Node) forgetLocked() {
+	for id, far := range n.fars {
+		if far.lose() {
+			delete(n.fars, id)
+			n.sys.ForgetNode(id)
+		}
+	}
+}
+
+// forgetPeerLocked forgets the peer that has been down for longest; false if all are up. The caller holds n.mu.
+func (n *Node) forgetPeerLocked() bool {
+	var last *peer
+	for _, p := range n.peers {
+		if !p.up && (p.now == nil || p.now.sess.Load() == nil) && (last == nil || p.since.Before(last.since)) {
+			last = p
+		}
+	}
+	if last == nil {
+		return false
+	}
+	last.now = nil
+	delete(n.peers, last.name)
+	return true
+}
 
 // Outbound implements actor.Abroad.
 func (n *Node) Outbound(id uint64) (actor.Outbound, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.stopped {
+		return nil, fmt.Errorf("%w: %w", ErrStopped, actor.ErrNoActor)
+	}
 	far, err := n.farLocked(id)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, actor.ErrNoActor)
@@ -408,16 +485,18 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.mu.Lock()
 	if n.stopped {
 		n.mu.Unlock()
-		n.work.Wait()
+		<-n.done
 		return nil
 	}
+	defer close(n.done)
 	n.stopped = true
 	n.changed.Set()
 	fars := slices.Collect(maps.Values(n.fars))
 	n.mu.Unlock()
+	n.leaveMembership(ctx)
 	var err error
 	for _, far := range fars {
-		if s := far.sess.Load(); s != nil && s.linkUp.Load() {
+		if s := far.sess.Load(); s != nil {
 			err = errors.Join(err, s.drain(ctx))
 		}
 	}
@@ -429,10 +508,19 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	n.stop()
 	_ = n.tr.Close()
+	if n.files != nil {
+		_ = n.files.Close()
+	}
 	_ = n.sys.SetAbroad(nil)
+	n.goMu.Lock()
+	n.over = true
+	n.goMu.Unlock()
 	n.work.Wait()
 	n.stopServices(ctx)
 	n.mu.Lock()
+	for id := range n.fars { // another Node of the System finds its own ways
+		n.sys.ForgetNode(id)
+	}
 	for _, w := range n.watchers {
 		w.end()
 	}
@@ -452,7 +540,7 @@ func (s *session) drain(ctx context.Context) error {
 			return fmt.Errorf("remote: %s has not confirmed %d bytes: %w", s.far, s.inflight.Load()+s.bulk.Load(), ctx.Err())
 		case <-s.ctx.Done():
 			t.Stop()
-			return nil // its end has told of what was lost
+			return s.downError()
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/greenroom-go/greenroom/registry/cluster"
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 	"github.com/greenroom-go/greenroom/remote/internal/pki"
 )
@@ -25,6 +26,16 @@ type Options struct {
 	TLS TLS
 	// Peers are addresses, host:port, of nodes to stay connected to.
 	Peers []string
+	// Gossip has the node find the others of its cluster by gossip: one address in Peers is enough then. The zero value: no gossip.
+	Gossip GossipOptions
+	// Membership takes the place of Gossip: something else knows the members of the cluster, such as a list (cluster.NewStaticMembership).
+	// The node starts it and leaves it, and stays connected to whomever it tells of.
+	Membership cluster.Membership
+	// Discovery finds addresses, host:port, of nodes beside those in Peers. It is asked when the node starts, and while no peer is up.
+	Discovery cluster.Discovery
+	// Names carries what is published by Node.Claim and Node.JoinGroup. Nil means the membership, if that carries names, as gossip does;
+	// else the links to peers: then those know of each other's names that are linked directly.
+	Names cluster.Names
 	// Network is "quic", which empty means, or "tcp": TLS over TCP, a control for benches, with one connection a stream.
 	Network string
 	// DownAfter is after how long of silence a peer is declared down: its monitors fire, and what it has not confirmed is a dead letter. 0
@@ -38,7 +49,7 @@ type Options struct {
 	// MaxQueuedBytes bounds what mailboxes here hold from one peer in all, counted as bytes on the wire and 64 more for each message.
 	// Beyond it nothing more is read from that peer. One mailbox may hold 1 MiB before those who send there suspend. 0 means 64 MiB.
 	MaxQueuedBytes int
-	// MaxPeers bounds the nodes that are known. 0 means 1,024.
+	// MaxPeers bounds the nodes that are known: a new one takes the place of the one that has been down for longest. 0 means 1,024.
 	MaxPeers int
 	// MaxSpawned bounds the actors that one peer has running here by Spawn and its like: one more is refused with ErrLimit. 0 means 4,096.
 	MaxSpawned int
@@ -66,6 +77,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Network = cmp.Or(o.Network, "quic"); o.Network != "quic" && o.Network != "tcp" {
 		return o, fmt.Errorf("remote: no network is called %q: they are quic and tcp", o.Network)
+	}
+	if err := o.Gossip.check(); err != nil {
+		return o, err
+	}
+	if o.Gossip.Listen != "" && o.Membership != nil {
+		return o, errors.New("remote: Options.Membership takes the place of Options.Gossip: give one of them")
 	}
 	if o.DownAfter < 0 || o.MaxMessageBytes < 0 || o.WindowBytes < 0 || o.MaxQueuedBytes < 0 || o.MaxPeers < 0 || o.MaxSpawned < 0 || o.HandshakesPerSecond < 0 {
 		return o, errors.New("remote: options must not be negative")

@@ -148,7 +148,7 @@ func (n *Node) Connect(addr string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.stopped {
-		n.work.Go(func() { n.keep(addr) })
+		n.begin(func() { n.keep(addr) })
 	}
 }
 
@@ -179,6 +179,7 @@ func (n *Node) ClosePeer(name string) error {
 		return fmt.Errorf("remote: close %q: %w", name, ErrNoPeer)
 	}
 	s.fail(fmt.Errorf("remote: %s was closed here: %w", s.far, actor.ErrNodeDown))
+	<-s.over
 	return nil
 }
 
@@ -194,7 +195,10 @@ type peerWatcher struct {
 }
 
 func (n *Node) watchPeers(post func(PeerEvent)) (stop func(), err error) {
-	w := &peerWatcher{tell: post, end: func() {}}
+	return n.watchPeersBy(&peerWatcher{tell: post, end: func() {}})
+}
+
+func (n *Node) watchPeersBy(w *peerWatcher) (stop func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
@@ -202,7 +206,7 @@ func (n *Node) watchPeers(post func(PeerEvent)) (stop func(), err error) {
 	}
 	for _, p := range n.peers {
 		if p.up {
-			post(PeerEvent{Peer: p.infoLocked(), Status: PeerUp})
+			w.tell(PeerEvent{Peer: p.infoLocked(), Status: PeerUp})
 		}
 	}
 	n.watchers = append(n.watchers, w)

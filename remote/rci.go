@@ -312,7 +312,6 @@ func (t *task) drop() {
 func (t *task) begin(ctx *actor.Context, _ *spawnAsk) error {
 	ref, err := t.start()
 	if err != nil {
-		t.drop() // before its asker asks again
 		return ignoreGone(ctx.Fail(err))
 	}
 	if err := ctx.Reply(&greenroomv1.SpawnReply{Actor: ref.ID(), Load: t.n.load()}); err != nil {
@@ -324,6 +323,11 @@ func (t *task) begin(ctx *actor.Context, _ *spawnAsk) error {
 
 // start makes the behaviour and spawns it. The asker's watch begins before it does.
 func (t *task) start() (ref actor.AnyRef, err error) {
+	defer func() {
+		if !t.started { // runtime.Goexit included
+			t.drop() // before its asker asks again
+		}
+	}()
 	args, err := t.arguments()
 	if err == nil {
 		err = t.fn.suits(t.ask.GetTakes())
@@ -477,9 +481,9 @@ func (n *Node) orphans(s *session) {
 
 var protoMessage = reflect.TypeFor[proto.Message]()
 
-// anyMessage and interfaceMark are names of types of messages, or begin them, that are no full names.
+// untyped and interfaceMark are names of types of messages, or begin them, that are no full names.
 const (
-	anyMessage    = ""
+	untyped       = ""
 	interfaceMark = "go:"
 )
 
@@ -488,18 +492,18 @@ const (
 func messageName(t reflect.Type) (name string) {
 	switch {
 	case t == protoMessage || t == dynamic:
-		return anyMessage
+		return untyped
 	case t.Kind() == reflect.Interface:
 		return interfaceMark + t.PkgPath() + "." + t.Name()
 	}
 	defer func() {
 		if recover() != nil {
-			name = anyMessage // a type that is made by hand
+			name = untyped // a type that is made by hand
 		}
 	}()
 	m, ok := reflect.TypeAssert[proto.Message](reflect.Zero(t))
 	if !ok {
-		return anyMessage
+		return untyped
 	}
 	return string(m.ProtoReflect().Descriptor().FullName())
 }
@@ -507,7 +511,7 @@ func messageName(t reflect.Type) (name string) {
 // suits tells why those who send what name names cannot be served.
 func (f *function) suits(name string) error {
 	mine := messageName(f.takes)
-	if name == anyMessage || mine == anyMessage || name == mine {
+	if name == untyped || mine == untyped || name == mine {
 		return nil
 	}
 	if f.takes.Kind() == reflect.Interface {

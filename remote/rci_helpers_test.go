@@ -4,15 +4,15 @@ import (
 	"runtime"
 	"time"
 
-	netconditions "github.com/greenroom-go/greenroom/remote/internal/conditions"
+	"github.com/greenroom-go/greenroom/remote/internal/conditions"
 )
 
 func goexit() { runtime.Goexit() }
 
-// conditions slows the way between two nodes down.
-func conditions(w *rciWorld, a, b string, latency time.Duration) {
+// slowWay slows the way between two nodes down.
+func slowWay(w *rciWorld, a, b string, latency time.Duration) {
 	for _, way := range [][2]string{{a, b}, {b, a}} {
-		w.net.Set(way[0], way[1], netconditions.Conditions{Latency: latency})
+		w.net.Set(way[0], way[1], conditions.Conditions{Latency: latency})
 	}
 }
 

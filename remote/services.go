@@ -26,6 +26,15 @@ var roleFor = [serviceLimit]link.Roles{
 	namesService: link.MaySend, spawnService: link.MaySpawn, channelsService: link.MaySend, swapService: link.MaySpawn,
 }
 
+// serveMessage gives m to a service that is no actor: ok is false if that service is one. Such a service runs where messages are read, so that it
+// must be quick. back is where the answer to a call goes, nil for a message. An error says that m was not taken.
+func (s *session) serveMessage(service uint64, back *incoming, m proto.Message) (ok bool, err error) {
+	if service == namesService {
+		return true, s.serveNames(back, m)
+	}
+	return false, nil
+}
+
 func isService(id uint64) bool { return id > answersTo && id < serviceLimit }
 
 // routeTo is the way to actor id, or to the service of that number.

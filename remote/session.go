@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,29 +38,38 @@ type session struct {
 	end  context.CancelFunc
 	mine uint64 // its number on this side
 
+	hands *hands
+
 	out         [lanes]*laneOut
 	in          [lanes]*laneIn
 	inflight    atomic.Int64 // bytes of messages that are not acknowledged, but for long ones
 	bulk        atomic.Int64 // bytes of long ones
 	linkUp      atomic.Bool  // there is a link
 	starved     atomic.Bool  // somebody waits for room
-	room        actor.Event
+	roomMu      sync.Mutex
+	room        *actor.Event // set and replaced when there is room
 	window      atomic.Int64
 	maxMessage  atomic.Int64
 	pieceWindow int
-	nextID      atomic.Uint64
 	granted     atomic.Uint32 // what the peer lets this node do
 	roles       atomic.Uint32 // what this node lets the peer do
 	types       understanding
+	queries     atomic.Int32 // that the other side has standing here
+	namesAsked  atomic.Bool  // it was asked for all names that it publishes, which have not come
 	heard       atomic.Int64 // when the other side was last heard of, since node.start
 
-	callMu sync.Mutex
-	calls  map[uint64]*outgoing
+	callMu  sync.Mutex
+	calls   map[uint64]*outgoing
+	prober  *time.Timer
+	probing bool // the timer is set
 
 	pauseMu  sync.Mutex
 	pausedN  atomic.Int32
 	paused   map[uint64]*actor.Event // actors there that want no more, and who waits for that to change
 	changedP map[uint64]struct{}     // actors here whose pause has changed
+	goneN    atomic.Int32            // how many there are in gone
+	gone     map[uint64]struct{}     // actors there that have ended, of those sent to since
+	hereGone []uint64                // actors here of which the peer is to be told that
 	flows    sync.Map                // actor here: *flow
 	flowN    atomic.Int64
 	intake   atomic.Int64 // bytes that mailboxes here hold
@@ -69,15 +79,17 @@ type session struct {
 	watchMu   sync.Mutex
 	watches   map[uint64]*watch // from here
 	watched   map[watchKey]uint64
+	linkN     atomic.Int64
 	links     map[linkKey]struct{}
 	incomings map[uint64]*incoming
 
-	count counters
+	count *counters // those of far
 
 	mu        sync.Mutex
 	yours     uint64 // its number on the other side, 0 until that is known
 	linkCount uint32
-	at        *attachment // nil while there is no link
+	at        *attachment   // nil while there is no link
+	over      chan struct{} // closed when the session's end is done with
 	ended     error
 	ackBytes  int
 	ackTimer  *time.Timer
@@ -86,19 +98,12 @@ type session struct {
 	rtt       time.Duration
 }
 
-// counters are a session's part of the ledger.
-type counters struct {
-	sent      atomic.Uint64 // messages that were accepted
-	confirmed atomic.Uint64 // of them, those that the other side has received
-	lost      atomic.Uint64 // of them, those that it had not when it was declared down
-	received  atomic.Uint64 // from the other side
-	dead      atomic.Uint64 // of them, those that became dead letters here
-	returned  atomic.Uint64 // of them, those whose sender was told that they were not taken
-}
-
 func newSession(far *incarnation) *session {
 	n := far.node
-	s := &session{node: n, far: far, pieceWindow: n.opts.WindowBytes / 4, calls: make(map[uint64]*outgoing)}
+	s := &session{
+		node: n, far: far, count: &far.count, room: new(actor.Event), hands: new(hands), pieceWindow: n.opts.WindowBytes / 4,
+		calls: make(map[uint64]*outgoing), over: make(chan struct{}),
+	}
 	s.ctx, s.end = context.WithCancel(n.ctx)
 	s.mine = randomID()
 	for i := range s.out {
@@ -153,6 +158,9 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 	if err := s.admissible(t, size, isService(to.ID())); err != nil {
 		return err
 	}
+	if s.goneN.Load() > 0 && s.isGone(p.to) {
+		return actor.ErrStopped
+	}
 	if s.pausedN.Load() > 0 {
 		if err := s.awaitUnpaused(ctx, p); err != nil {
 			return err
@@ -162,7 +170,7 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 		if err := s.awaitBulk(ctx, size); err != nil {
 			return err
 		}
-		defer s.bulk.Add(int64(-size))
+		defer s.released(0, size, 0) // it is counted anew where it waits
 	} else if s.inflight.Load() >= s.window.Load() {
 		if err := s.awaitRoom(ctx, &s.inflight); err != nil {
 			return err
@@ -171,7 +179,9 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 	if err := s.laneOf(p).message(p, t, e, m, size); err != nil {
 		return err
 	}
-	s.count.sent.Add(1)
+	if !isService(p.to) {
+		s.count.sent.Add(1)
+	}
 	return nil
 }
 
@@ -195,13 +205,15 @@ func (s *session) admissible(t *messageType, size int, service bool) error {
 // awaitRoom waits until fewer bytes than the window are on their way.
 func (s *session) awaitRoom(ctx context.Context, n *atomic.Int64) error {
 	for {
-		s.room.Clear()
+		s.roomMu.Lock()
+		room := s.room
 		s.starved.Store(true)
+		s.roomMu.Unlock()
 		if n.Load() < s.window.Load() || s.ctx.Err() != nil {
 			return s.downError()
 		}
-		s.node.m.suspended.Add(1)
-		if err := s.room.Wait(ctx); err != nil {
+		s.count.suspended.Add(1)
+		if err := room.Wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -229,9 +241,18 @@ func (s *session) released(small, long int, messages uint64) {
 	a, b := s.inflight.Add(-int64(small)), s.bulk.Add(-int64(long))
 	low := s.window.Load() * 3 / 4
 	if s.starved.Load() && (a < low && small > 0 || b < low && long > 0) {
-		s.starved.Store(false)
-		s.room.Set()
+		s.wake()
 	}
+}
+
+// wake has all who wait for room look again.
+func (s *session) wake() {
+	s.roomMu.Lock()
+	room := s.room
+	s.room = new(actor.Event)
+	s.starved.Store(false)
+	s.roomMu.Unlock()
+	room.Set()
 }
 
 // awaitUnpaused waits until the receiver wants more. A sender that has itself too much waiting from there must not wait for it: the
@@ -247,7 +268,7 @@ func (s *session) awaitUnpaused(ctx context.Context, p pair) error {
 		if f, ok := s.flows.Load(p.from); ok && f.(*flow).paused.Load() {
 			return fmt.Errorf("remote: sender and receiver have each more from the other than they can handle: %w", actor.ErrFull)
 		}
-		s.node.m.suspended.Add(1)
+		s.count.suspended.Add(1)
 		if err := ev.Wait(ctx); err != nil {
 			return err
 		}
@@ -272,6 +293,113 @@ func (s *session) peerPauses(ids []uint64, on bool) {
 		}
 	}
 	s.pausedN.Store(int32(len(s.paused)))
+}
+
+// fire sends a message without any promise: as a datagram if it fits into a packet, else in its lane unless that would have to wait.
+func (s *session) fire(from, to actor.AnyRef, m proto.Message) error {
+	t, err := typeOf(m)
+	if err != nil {
+		return err
+	}
+	size := proto.Size(m)
+	if err := s.admissible(t, size, isService(to.ID())); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	at := s.at
+	s.mu.Unlock()
+	if at == nil {
+		s.node.m.fireLost.Add(1)
+		return s.downError()
+	}
+	e := wire.Envelope{To: to.ID(), TypeName: []byte(t.name)}
+	if size <= datagramBytes {
+		b, err := appendMessage(e.Append(make([]byte, 0, e.Len(size)), size), m)
+		if err != nil {
+			return marshalError(t, err)
+		}
+		if err = at.l.SendDatagram(b); err == nil {
+			s.node.m.fired.Add(1)
+			return nil
+		}
+		if !errors.Is(err, link.ErrTooLarge) {
+			s.node.m.fireLost.Add(1)
+			return s.downError()
+		}
+	}
+	if s.inflight.Load() >= s.window.Load() || s.bulk.Load() >= s.window.Load() {
+		s.node.m.fireLost.Add(1)
+		return nil
+	}
+	p := pair{from.ID(), to.ID()}
+	s.node.m.fired.Add(1)
+	return s.laneOf(p).message(p, t, &wire.Envelope{Kind: greenroomv1.Kind_KIND_FIRE}, m, size)
+}
+
+// datagramBytes is the longest message that is tried as a datagram: packets are larger than that nowhere by much.
+const datagramBytes = 1400
+
+// readDatagrams takes what others fire at actors here, until the link ends.
+func (s *session) readDatagrams(at *attachment) {
+	l := &laneIn{s: s, n: lanes, in: s.node.sys.NewInbound()}
+	routes, types := make(map[uint64]*routeIn), make(map[string]*typeIn)
+	for {
+		b, err := at.l.ReceiveDatagram(s.ctx)
+		if err != nil {
+			return
+		}
+		s.hear()
+		body, rest, err := wire.Next(b)
+		if err != nil || len(rest) > 0 || l.env.Decode(body) != nil || l.env.Route != 0 || l.env.Kind != greenroomv1.Kind_KIND_UNSPECIFIED {
+			s.node.m.malformed.Add(1)
+			continue
+		}
+		t := types[string(l.env.TypeName)]
+		if t == nil {
+			if t = l.typeOf(&l.env); len(types) < maxFlows {
+				types[string(l.env.TypeName)] = t
+			}
+		}
+		r := routes[l.env.To]
+		if r == nil {
+			if len(routes) >= maxFlows {
+				clear(routes)
+			}
+			r = s.node.routeTo(l.env.To, nil)
+			routes[l.env.To] = r
+		}
+		r.t = t
+		l.fired(&l.env, r)
+	}
+}
+
+// peerGone takes the peer's word for who has ended.
+func (s *session) peerGone(ids []uint64) {
+	s.pauseMu.Lock()
+	defer s.pauseMu.Unlock()
+	if s.gone == nil || len(s.gone) > maxFlows {
+		s.gone = make(map[uint64]struct{}) // those that are forgotten are told of again when somebody sends there
+	}
+	for _, id := range ids {
+		s.gone[id] = struct{}{}
+	}
+	s.goneN.Store(int32(len(s.gone)))
+}
+
+func (s *session) isGone(id uint64) bool {
+	s.pauseMu.Lock()
+	defer s.pauseMu.Unlock()
+	_, gone := s.gone[id]
+	return gone
+}
+
+// tellGone has the peer told that an actor here that it has sent to has ended.
+func (s *session) tellGone(id uint64) {
+	s.pauseMu.Lock()
+	if len(s.hereGone) < maxFlows {
+		s.hereGone = append(s.hereGone, id)
+	}
+	s.pauseMu.Unlock()
 }
 
 // reply sends an answer. It never waits: the peer bounds how many calls it makes.
@@ -339,9 +467,14 @@ func (s *session) lose(to uint64, m proto.Message, err error, call bool) {
 		why = actor.DeadRefused
 	case errors.Is(err, actor.ErrFull), errors.Is(err, ErrLimit):
 		why = actor.DeadOverflow
+	case s.ctx.Err() != nil:
+		why, err = actor.DeadNodeDown, s.downError()
 	}
 	s.count.dead.Add(1)
 	ref, _ := s.node.sys.RefAt(s.node.sys.NodeID(), to)
+	if why == actor.DeadStopped && !ref.Alive() {
+		s.tellGone(to) // with the ack of this message
+	}
 	s.node.sys.Undeliverable(actor.DeadLetter{To: ref, Message: m, Call: call, Reason: why, Err: err})
 }
 
@@ -374,7 +507,7 @@ func (s *session) sweepFlows() {
 
 // awaitIntake waits while mailboxes here hold more from the peer than they may in all. The link's end ends it.
 func (s *session) awaitIntake(from link.Link) error {
-	limit := int64(s.node.opts.MaxQueuedBytes)
+	limit := int64(s.node.opts.MaxQueuedBytes / 4 * 3) // the rest is what is not counted yet
 	for s.intake.Load() > limit || s.out[answerLane].held.Load() > limit {
 		s.intakeEv.Clear()
 		s.choked.Store(true)
@@ -408,6 +541,7 @@ func (s *session) arrived(l *laneIn, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.received++
+	l.handed = 0
 	s.ackBytes += n
 	s.dirtyLocked(s.ackBytes >= s.node.opts.WindowBytes/8)
 }
@@ -446,7 +580,7 @@ func (s *session) flushLocked() {
 		s.at.ctl.queue(&greenroomv1.Control{What: &greenroomv1.Control_Ack{Ack: &greenroomv1.Ack{Received: s.receivedLocked()}}})
 	}
 	s.queuePauses()
-	if !s.at.ctl.write() {
+	if !s.at.ctl.write(s.count) {
 		s.dirtyLocked(false)
 	}
 }
@@ -467,15 +601,19 @@ func (s *session) pauseChanged(id uint64) {
 	}
 	s.changedP[id] = struct{}{}
 	s.pauseMu.Unlock()
-	s.node.work.Go(s.flush) // whoever calls runs an actor
+	s.node.begin(s.flush) // whoever calls runs an actor
 }
 
-// queuePauses queues what has changed about pauses. The caller holds s.mu.
+// queuePauses queues what has changed about pauses, and who has ended. The caller holds s.mu.
 func (s *session) queuePauses() {
 	s.pauseMu.Lock()
-	changed := s.changedP
-	s.changedP = nil
+	changed, ended := s.changedP, s.hereGone
+	s.changedP, s.hereGone = nil, nil
 	s.pauseMu.Unlock()
+	if len(ended) > 0 {
+		slices.Sort(ended)
+		s.at.ctl.queue(&greenroomv1.Control{What: &greenroomv1.Control_Gone{Gone: &greenroomv1.Gone{Ids: slices.Compact(ended)}}})
+	}
 	if len(changed) == 0 {
 		return
 	}
@@ -514,7 +652,7 @@ func (s *session) onBeat() {
 	}
 	if late := time.Since(s.beatAt) - every; late > s.node.opts.DownAfter/2 {
 		// This process was stopped, or starved: that the other side was not heard says nothing yet.
-		s.heard.Store(int64(time.Since(s.node.start) - s.node.opts.DownAfter/2))
+		s.heard.Store(max(s.heard.Load(), int64(time.Since(s.node.start)-s.node.opts.DownAfter/2)))
 		s.node.log.Warn("this node was not running for a while", "for", late)
 	}
 	s.beatAt = time.Now()
@@ -526,17 +664,21 @@ func (s *session) onBeat() {
 		return
 	case s.at != nil:
 		s.at.ctl.queue(s.heartbeatLocked())
-		s.at.ctl.write()
+		s.at.ctl.write(s.count)
 	}
 	s.beat.Reset(every)
 	at := s.at
+	stuck := at != nil && at.ctl.stuck
 	s.mu.Unlock()
 	if at == nil {
 		s.far.seek()
 		return
 	}
+	if silence > 2*every {
+		s.far.redial() // the link may be dead, or wait longer and longer to send again
+	}
 	s.node.recheck(s, at.l)
-	if at.ctl.stuck {
+	if stuck {
 		_ = at.l.Close(closeNormal, "the control stream is not read")
 	}
 }
@@ -550,7 +692,8 @@ func (s *session) heartbeatLocked() *greenroomv1.Control {
 	return &greenroomv1.Control{What: &greenroomv1.Control_Heartbeat{Heartbeat: h}}
 }
 
-// fail ends the session: the other side is down, as far as this one is concerned.
+// fail ends the session: the other side is down, as far as this one is concerned. What follows from that happens when nothing of the
+// other side's can arrive any more; over is closed when it is done.
 func (s *session) fail(why error) {
 	s.mu.Lock()
 	if s.ended != nil {
@@ -564,17 +707,12 @@ func (s *session) fail(why error) {
 		s.ackTimer.Stop()
 	}
 	s.mu.Unlock()
-	s.far.ended(s)
 	s.end()
 	if at != nil {
 		_ = at.l.Close(closeSession, "the session is over: "+why.Error())
 	}
 	s.node.log.LogAttrs(context.Background(), slog.LevelWarn, "session ended", slog.String("peer", s.far.String()), slog.String("reason", why.Error()))
-	s.dropSent(why)
-	s.failCalls(why)
-	s.dropWatches(why)
-	s.node.orphans(s)
-	s.room.Set()
+	s.wake()
 	s.intakeEv.Set()
 	s.pauseMu.Lock()
 	for _, ev := range s.paused {
@@ -583,33 +721,65 @@ func (s *session) fail(why error) {
 	s.paused = nil
 	s.pausedN.Store(0)
 	s.pauseMu.Unlock()
+	bury := func() {
+		if at != nil {
+			<-at.gone
+		}
+		defer close(s.over) // whoever is shown a dead letter may end the goroutine
+		defer s.far.ended(s)
+		defer s.node.orphans(s)
+		defer s.dropWatches(why)
+		defer s.failCalls(why)
+		s.dropSent(why)
+	}
+	if !s.node.begin(bury) {
+		bury()
+	}
 }
 
 // dropSent makes dead letters of what was not acknowledged. Whether it has arrived is not known.
 func (s *session) dropSent(why error) {
+	var all []lost
 	for _, l := range s.out {
-		for _, x := range l.close() {
-			call := x.Kind == greenroomv1.Kind_KIND_CALL
-			if x.Kind == greenroomv1.Kind_KIND_DELIVER {
-				s.count.lost.Add(1) // whoever waits for it is told
-				continue
-			}
-			if x.Kind != greenroomv1.Kind_KIND_UNSPECIFIED && !call {
-				continue
-			}
-			s.count.lost.Add(1)
-			to, err := s.node.sys.RefAt(s.far.id, x.to)
-			if err != nil {
-				to = actor.AnyRef{}
-			}
-			letter := actor.DeadLetter{To: to, Call: call, Reason: actor.DeadNodeDown, Err: why}
-			if x.t != nil {
-				m := x.t.mt.New().Interface()
-				if unmarshal.Unmarshal(x.Payload, m) == nil {
-					letter.Message = m
-				}
-			}
-			s.node.sys.Undeliverable(letter)
+		all = append(all, l.close()...)
+	}
+	s.dropAll(all, why)
+}
+
+// dropAll makes dead letters of all, whatever those do who are shown them.
+func (s *session) dropAll(all []lost, why error) {
+	defer func() {
+		if len(all) > 0 {
+			s.dropAll(all, why)
+		}
+	}()
+	for len(all) > 0 {
+		x := &all[0]
+		all = all[1:]
+		s.drop(x, why)
+	}
+}
+
+func (s *session) drop(x *lost, why error) {
+	call := x.Kind == greenroomv1.Kind_KIND_CALL
+	switch {
+	case x.Kind == greenroomv1.Kind_KIND_DELIVER:
+		s.count.lost.Add(1) // whoever waits for it is told
+		return
+	case x.Kind != greenroomv1.Kind_KIND_UNSPECIFIED && !call:
+		return
+	}
+	s.count.lost.Add(1)
+	to, err := s.node.sys.RefAt(s.far.id, x.to)
+	if err != nil {
+		to = actor.AnyRef{}
+	}
+	letter := actor.DeadLetter{To: to, Call: call, Reason: actor.DeadNodeDown, Err: why}
+	if x.t != nil {
+		m := x.t.mt.New().Interface()
+		if unmarshal.Unmarshal(x.Payload, m) == nil {
+			letter.Message = m
 		}
 	}
+	s.node.sys.Undeliverable(letter)
 }

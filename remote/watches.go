@@ -23,7 +23,7 @@ type watchKey struct{ by, id uint64 }
 // linkKey is a link between an actor here and one there.
 type linkKey struct{ here, there uint64 }
 
-// watch has down called when to ends.
+// watch has down called when to ends, or when the session does. An error: it will not be.
 func (s *session) watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) error {
 	s.watchMu.Lock()
 	if s.ctx.Err() != nil {
@@ -36,17 +36,8 @@ func (s *session) watch(by, to actor.AnyRef, id uint64, down func(actor.Down)) e
 	s.watches[id] = &watch{by, to, down}
 	s.watchMu.Unlock()
 	p := pair{by.ID(), to.ID()}
-	err := s.laneOf(p).plain(p, &wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, ID: id, From: by.ID()})
-	if err == nil {
-		return nil
-	}
-	s.watchMu.Lock()
-	defer s.watchMu.Unlock()
-	if _, untold := s.watches[id]; !untold {
-		return nil // the end of the session has told down
-	}
-	delete(s.watches, id)
-	return err
+	_ = s.laneOf(p).plain(p, &wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, ID: id, From: by.ID()}) // or the session has ended, which tells all watches
+	return nil
 }
 
 // unwatch ends a watch.
@@ -119,12 +110,14 @@ func (s *session) linked(k linkKey) error {
 		s.links = make(map[linkKey]struct{})
 	}
 	s.links[k] = struct{}{}
+	s.linkN.Store(int64(len(s.links)))
 	return nil
 }
 
 func (s *session) unlinked(k linkKey) {
 	s.watchMu.Lock()
 	delete(s.links, k)
+	s.linkN.Store(int64(len(s.links)))
 	s.watchMu.Unlock()
 }
 
@@ -148,8 +141,7 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 				err = fmt.Errorf("remote: the reply: %w", err)
 			}
 		}
-		s.answered(e, m, err)
-		return nil
+		return s.answered(e, m, err)
 	case greenroomv1.Kind_KIND_CANCEL:
 		s.cancelled(e.ID)
 		return nil
@@ -157,7 +149,10 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 		s.isDown(l, e, r, &fail)
 		return nil
 	}
-	if s.mayReach(r) != nil {
+	if no := s.mayReach(r); no != nil {
+		if e.Kind == greenroomv1.Kind_KIND_WATCH { // it would wait for ever
+			s.tellDown(pair{r.to, e.From}, e.ID, actor.Down{Reason: actor.Reason{Kind: actor.ReasonNodeDown, Err: no}})
+		}
 		return nil // what such a peer sends has no effect; its messages are dead letters
 	}
 	from, err := s.node.sys.RefAt(s.far.id, e.From)
@@ -182,6 +177,9 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 		if err := s.linked(linkKey{r.to, e.From}); err != nil {
 			return err
 		}
+		if n := s.linkN.Load(); n > maxWatches {
+			return broken("more than %d links", maxWatches)
+		}
 	case actor.SignalUnlink:
 		s.unlinked(linkKey{r.to, e.From})
 	case actor.SignalExit:
@@ -197,8 +195,22 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 		}
 	default:
 	}
-	l.in.Signal(from, r.to, sig)
+	switch sig.Kind {
+	case actor.SignalExit, actor.SignalDrain: // they take their turn behind messages
+		s.inTurn(r.to, func(in *actor.Inbound) { in.Signal(from, r.to, sig) }, l.in)
+	default:
+		l.in.Signal(from, r.to, sig)
+	}
 	return nil
+}
+
+// inTurn calls do when what has come for actor id before is in its mailbox: now, if nothing waits for room there.
+func (s *session) inTurn(id uint64, do func(in *actor.Inbound), in *actor.Inbound) {
+	if f, ok := s.flows.Load(id); ok && f.(*flow).late.Load() > 0 {
+		f.(*flow).enqueue(lateMessage{do: do})
+		return
+	}
+	do(in)
 }
 
 var signalOf = map[greenroomv1.Kind]actor.SignalKind{
@@ -208,19 +220,27 @@ var signalOf = map[greenroomv1.Kind]actor.SignalKind{
 	greenroomv1.Kind_KIND_UNLINK: actor.SignalUnlink, greenroomv1.Kind_KIND_EXIT: actor.SignalExit,
 }
 
-// maxWatches bounds the watches that one peer has here.
+// maxWatches bounds the watches that one peer has here, and the links with it.
 const maxWatches = 1 << 22
 
 // watchFor begins a watch of the other side's.
 func (s *session) watchFor(l *laneIn, by actor.AnyRef, to, id uint64) error {
 	k := watchKey{by.ID(), id}
 	s.watchMu.Lock()
+	if s.ctx.Err() != nil {
+		s.watchMu.Unlock()
+		return s.downError()
+	}
 	if s.watched == nil {
 		s.watched = make(map[watchKey]uint64)
 	}
 	if len(s.watched) >= maxWatches {
 		s.watchMu.Unlock()
 		return broken("more than %d watches", maxWatches)
+	}
+	if _, twice := s.watched[k]; twice {
+		s.watchMu.Unlock()
+		return broken("two watches of number %d", id)
 	}
 	s.watched[k] = to
 	s.watchMu.Unlock()
@@ -264,7 +284,7 @@ func (s *session) isDown(l *laneIn, e *wire.Envelope, r *routeIn, fail *greenroo
 			d.Value = m
 		}
 	}
-	w.down(d)
+	s.inTurn(w.by.ID(), func(*actor.Inbound) { w.down(d) }, nil)
 }
 
 // dropWatches tells all who watch or are linked to an actor there that its node is down, and forgets those who watch from there.

@@ -23,10 +23,11 @@ var (
 	ErrNotMine = errors.New("cluster: that actor of this node does not have it")
 )
 
-// Actor is an actor of this node, as whoever gives it out writes it down.
+// Actor is an actor of this node, as whoever gives it out writes it down. Nothing of it is looked at here: the same is the same actor.
 type Actor struct {
 	ID   uint64 // which
-	Type string // what it takes; not looked at here
+	Type string // what it takes
+	Node uint64 // where it is, for whoever sends to it, if that takes another number than the incarnation
 }
 
 // Entry is an actor of some node.
@@ -43,7 +44,7 @@ func (e Entry) IsZero() bool { return e == Entry{} }
 func (e Entry) String() string { return fmt.Sprintf("%s#%x/%d", e.Node, e.Incarnation, e.ID) }
 
 func (e Entry) compare(o Entry) int {
-	return cmp.Or(strings.Compare(e.Node, o.Node), cmp.Compare(e.Incarnation, o.Incarnation), cmp.Compare(e.ID, o.ID), strings.Compare(e.Type, o.Type))
+	return cmp.Or(strings.Compare(e.Node, o.Node), cmp.Compare(e.Incarnation, o.Incarnation), cmp.Compare(e.ID, o.ID), strings.Compare(e.Type, o.Type), cmp.Compare(e.Actor.Node, o.Actor.Node))
 }
 
 // NameEvent tells who has a name.

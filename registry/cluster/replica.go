@@ -397,7 +397,16 @@ func (r *Replica) Missing() []string {
 
 // Merge takes what another replica has sent. What is not news changes nothing. An error says that some of it was malformed; the
 // sections before that are merged.
-func (r *Replica) Merge(b []byte) error {
+func (r *Replica) Merge(b []byte) error { return r.take(b, nodeKey{}) }
+
+// MergeFrom is Merge for a carrier that reaches each member directly and knows who has sent b: what b says of others is refused, and
+// nothing of it will be in Deltas.
+func (r *Replica) MergeFrom(node string, incarnation uint64, b []byte) error {
+	return r.take(b, nodeKey{node, incarnation})
+}
+
+// take is Merge of what only one node publishes, unless from is zero.
+func (r *Replica) take(b []byte, from nodeKey) error {
 	if len(b) > MaxStateBytes || len(b) == 0 || b[0] != replicaFormat {
 		return fmt.Errorf("cluster: a state of names of %d bytes is of no known format", len(b))
 	}
@@ -410,7 +419,10 @@ func (r *Replica) Merge(b []byte) error {
 		if err != nil {
 			return err
 		}
-		return r.merge(h, text)
+		if from.name != "" && from != (nodeKey{h.node, h.incarnation}) {
+			return fmt.Errorf("%s#%x says what %s#%x publishes", from.name, from.incarnation, h.node, h.incarnation)
+		}
+		return r.merge(h, text, from.name == "")
 	})
 	if err != nil {
 		return fmt.Errorf("cluster: a state of names: %w", err)
@@ -418,7 +430,8 @@ func (r *Replica) Merge(b []byte) error {
 	return nil
 }
 
-func (r *Replica) merge(h head, section []byte) error {
+// merge takes one section, and passes it on if it is news and pass says so.
+func (r *Replica) merge(h head, section []byte, pass bool) error {
 	if h.node == r.own.name {
 		if h.incarnation == r.own.incarnation && h.version > r.own.version {
 			return fmt.Errorf("another node publishes names as %s#%x, which is this node: give each start an incarnation of its own", h.node, h.incarnation)
@@ -445,7 +458,7 @@ func (r *Replica) merge(h head, section []byte) error {
 		r.follow(p, h.from, ops)
 	}
 	r.catchUp(p)
-	if !h.whole {
+	if !h.whole && pass {
 		r.pass(slices.Clone(section))
 	}
 	return nil

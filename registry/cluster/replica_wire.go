@@ -14,8 +14,8 @@ import (
 //	4 version      varint   the version of a whole state, plus 1; absent in a delta
 //	5 operation    message, repeated: the entries of a whole state, or one operation for each version after from
 //
-// An operation is: 1 what (varint, an opKind), 2 name (string), 3 id (varint), 4 type (string), 5 stamp (varint). Fields that are
-// not known are skipped. The fields of a section's head come before its operations.
+// An operation is: 1 what (varint, an opKind), 2 name (string), 3 id (varint), 4 type (string), 5 stamp (varint), 6 node (varint).
+// Fields that are not known are skipped. The fields of a section's head come before its operations.
 
 const (
 	replicaFormat = 1
@@ -50,6 +50,7 @@ func appendOp(b []byte, o op) []byte {
 	body = appendUint(body, 3, o.actor.ID)
 	body = appendText(body, 4, o.actor.Type)
 	body = appendUint(body, 5, o.stamp)
+	body = appendUint(body, 6, o.actor.Node)
 	return protowire.AppendBytes(protowire.AppendTag(b, 5, protowire.BytesType), body)
 }
 
@@ -71,6 +72,8 @@ func decodeOp(b []byte) (op, error) {
 			kind = text
 		case 5:
 			o.stamp = n
+		case 6:
+			o.actor.Node = n
 		}
 		return nil
 	})

@@ -63,6 +63,8 @@ const (
 	Kind_KIND_EXIT Kind = 17
 	// A piece of an envelope that is longer than a frame.
 	Kind_KIND_PIECE Kind = 18
+	// A message of which nothing is promised, which did not fit into a datagram.
+	Kind_KIND_FIRE Kind = 19
 )
 
 // Enum value maps for Kind.
@@ -87,6 +89,7 @@ var (
 		16: "KIND_UNLINK",
 		17: "KIND_EXIT",
 		18: "KIND_PIECE",
+		19: "KIND_FIRE",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -108,6 +111,7 @@ var (
 		"KIND_UNLINK":      16,
 		"KIND_EXIT":        17,
 		"KIND_PIECE":       18,
+		"KIND_FIRE":        19,
 	}
 )
 
@@ -433,7 +437,7 @@ const file_greenroom_v1_envelope_proto_rawDesc = "" +
 	"\x03who\x18\x06 \x01(\v2\x11.greenroom.v1.RefR\x03who\x12\x1c\n" +
 	"\tunhandled\x18\a \x01(\bR\tunhandled\x12\x14\n" +
 	"\x05cause\x18\b \x01(\bR\x05cause\x12%\n" +
-	"\x04path\x18\t \x03(\v2\x11.greenroom.v1.RefR\x04path*\xc8\x02\n" +
+	"\x04path\x18\t \x03(\v2\x11.greenroom.v1.RefR\x04path*\xd7\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_CALL\x10\x01\x12\x0e\n" +
@@ -458,7 +462,8 @@ const file_greenroom_v1_envelope_proto_rawDesc = "" +
 	"\vKIND_UNLINK\x10\x10\x12\r\n" +
 	"\tKIND_EXIT\x10\x11\x12\x0e\n" +
 	"\n" +
-	"KIND_PIECE\x10\x12BBZ@github.com/greenroom-go/greenroom/proto/greenroom/v1;greenroomv1b\x06proto3"
+	"KIND_PIECE\x10\x12\x12\r\n" +
+	"\tKIND_FIRE\x10\x13BBZ@github.com/greenroom-go/greenroom/proto/greenroom/v1;greenroomv1b\x06proto3"
 
 var (
 	file_greenroom_v1_envelope_proto_rawDescOnce sync.Once

@@ -38,6 +38,8 @@ type Control struct {
 	//	*Control_WhoIs
 	//	*Control_ThisIs
 	//	*Control_Resume
+	//	*Control_Probe
+	//	*Control_Gone
 	What          isControl_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -170,6 +172,24 @@ func (x *Control) GetResume() *Resume {
 	return nil
 }
 
+func (x *Control) GetProbe() *Probe {
+	if x != nil {
+		if x, ok := x.What.(*Control_Probe); ok {
+			return x.Probe
+		}
+	}
+	return nil
+}
+
+func (x *Control) GetGone() *Gone {
+	if x != nil {
+		if x, ok := x.What.(*Control_Gone); ok {
+			return x.Gone
+		}
+	}
+	return nil
+}
+
 type isControl_What interface {
 	isControl_What()
 }
@@ -224,6 +244,16 @@ type Control_Resume struct {
 	Resume *Resume `protobuf:"bytes,10,opt,name=resume,proto3,oneof"`
 }
 
+type Control_Probe struct {
+	// Do actors wait for each other in a circle?
+	Probe *Probe `protobuf:"bytes,11,opt,name=probe,proto3,oneof"`
+}
+
+type Control_Gone struct {
+	// Actors that were sent to have ended.
+	Gone *Gone `protobuf:"bytes,12,opt,name=gone,proto3,oneof"`
+}
+
 func (*Control_Hello) isControl_What() {}
 
 func (*Control_Heartbeat) isControl_What() {}
@@ -243,6 +273,10 @@ func (*Control_WhoIs) isControl_What() {}
 func (*Control_ThisIs) isControl_What() {}
 
 func (*Control_Resume) isControl_What() {}
+
+func (*Control_Probe) isControl_What() {}
+
+func (*Control_Gone) isControl_What() {}
 
 // Hello is a node's first word on a link.
 type Hello struct {
@@ -893,6 +927,52 @@ func (x *Unpause) GetIds() []uint64 {
 	return nil
 }
 
+// Gone tells of actors that were sent to after their end: there is nobody to send to any more.
+type Gone struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which, as Ref.id.
+	Ids           []uint64 `protobuf:"fixed64,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gone) Reset() {
+	*x = Gone{}
+	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gone) ProtoMessage() {}
+
+func (x *Gone) ProtoReflect() protoreflect.Message {
+	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gone.ProtoReflect.Descriptor instead.
+func (*Gone) Descriptor() ([]byte, []int) {
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Gone) GetIds() []uint64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
 // Goodbye says why a node closes the link, or is about to leave for good.
 type Goodbye struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -906,7 +986,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	mi := &file_greenroom_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +998,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[11]
+	mi := &file_greenroom_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1011,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Goodbye) GetText() string {
@@ -959,7 +1039,7 @@ type WhoIs struct {
 
 func (x *WhoIs) Reset() {
 	*x = WhoIs{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[12]
+	mi := &file_greenroom_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1051,7 @@ func (x *WhoIs) String() string {
 func (*WhoIs) ProtoMessage() {}
 
 func (x *WhoIs) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[12]
+	mi := &file_greenroom_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1064,7 @@ func (x *WhoIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoIs.ProtoReflect.Descriptor instead.
 func (*WhoIs) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WhoIs) GetIncarnation() uint64 {
@@ -1009,7 +1089,7 @@ type ThisIs struct {
 
 func (x *ThisIs) Reset() {
 	*x = ThisIs{}
-	mi := &file_greenroom_v1_session_proto_msgTypes[13]
+	mi := &file_greenroom_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1101,7 @@ func (x *ThisIs) String() string {
 func (*ThisIs) ProtoMessage() {}
 
 func (x *ThisIs) ProtoReflect() protoreflect.Message {
-	mi := &file_greenroom_v1_session_proto_msgTypes[13]
+	mi := &file_greenroom_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1114,7 @@ func (x *ThisIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThisIs.ProtoReflect.Descriptor instead.
 func (*ThisIs) Descriptor() ([]byte, []int) {
-	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{13}
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ThisIs) GetIncarnation() uint64 {
@@ -1058,11 +1138,140 @@ func (x *ThisIs) GetAddress() string {
 	return ""
 }
 
+// Probe follows a chain of actors that wait for each other from node to node, to find out whether it leads back to where it began: then
+// none of them can ever go on.
+type Probe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The actor that makes the call, and has its node ask.
+	Origin *Ref `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	// The number of the call.
+	Call uint64 `protobuf:"varint,2,opt,name=call,proto3" json:"call,omitempty"`
+	// The steps so far, the last one to an actor of the node that gets the probe.
+	Steps []*Probe_Step `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The steps of an earlier probe that led back: if they are still the same they all hold at once.
+	Earlier       []*Probe_Step `protobuf:"bytes,4,rep,name=earlier,proto3" json:"earlier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probe) Reset() {
+	*x = Probe{}
+	mi := &file_greenroom_v1_session_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probe) ProtoMessage() {}
+
+func (x *Probe) ProtoReflect() protoreflect.Message {
+	mi := &file_greenroom_v1_session_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probe.ProtoReflect.Descriptor instead.
+func (*Probe) Descriptor() ([]byte, []int) {
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Probe) GetOrigin() *Ref {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Probe) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *Probe) GetSteps() []*Probe_Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Probe) GetEarlier() []*Probe_Step {
+	if x != nil {
+		return x.Earlier
+	}
+	return nil
+}
+
+// Step is one actor of the chain.
+type Probe_Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom the one before waits for.
+	Ref *Ref `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	// The version of that wait.
+	Version       uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probe_Step) Reset() {
+	*x = Probe_Step{}
+	mi := &file_greenroom_v1_session_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probe_Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probe_Step) ProtoMessage() {}
+
+func (x *Probe_Step) ProtoReflect() protoreflect.Message {
+	mi := &file_greenroom_v1_session_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probe_Step.ProtoReflect.Descriptor instead.
+func (*Probe_Step) Descriptor() ([]byte, []int) {
+	return file_greenroom_v1_session_proto_rawDescGZIP(), []int{15, 0}
+}
+
+func (x *Probe_Step) GetRef() *Ref {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
+func (x *Probe_Step) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 var File_greenroom_v1_session_proto protoreflect.FileDescriptor
 
 const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1agreenroom/v1/session.proto\x12\fgreenroom.v1\"\xf0\x03\n" +
+	"\x1agreenroom/v1/session.proto\x12\fgreenroom.v1\x1a\x16greenroom/v1/ref.proto\"\xc7\x04\n" +
 	"\aControl\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.greenroom.v1.HelloH\x00R\x05hello\x127\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x17.greenroom.v1.HeartbeatH\x00R\theartbeat\x12%\n" +
@@ -1074,7 +1283,9 @@ const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\x06who_is\x18\b \x01(\v2\x13.greenroom.v1.WhoIsH\x00R\x05whoIs\x12/\n" +
 	"\athis_is\x18\t \x01(\v2\x14.greenroom.v1.ThisIsH\x00R\x06thisIs\x12.\n" +
 	"\x06resume\x18\n" +
-	" \x01(\v2\x14.greenroom.v1.ResumeH\x00R\x06resumeB\x06\n" +
+	" \x01(\v2\x14.greenroom.v1.ResumeH\x00R\x06resume\x12+\n" +
+	"\x05probe\x18\v \x01(\v2\x13.greenroom.v1.ProbeH\x00R\x05probe\x12(\n" +
+	"\x04gone\x18\f \x01(\v2\x12.greenroom.v1.GoneH\x00R\x04goneB\x06\n" +
 	"\x04what\"\x83\x03\n" +
 	"\x05Hello\x12\x1f\n" +
 	"\vmin_version\x18\x01 \x01(\rR\n" +
@@ -1120,6 +1331,8 @@ const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\x05Pause\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x06R\x03ids\"\x1b\n" +
 	"\aUnpause\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x06R\x03ids\"\x18\n" +
+	"\x04Gone\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x06R\x03ids\"5\n" +
 	"\aGoodbye\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -1129,7 +1342,15 @@ const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\x06ThisIs\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x06R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddressBBZ@github.com/greenroom-go/greenroom/proto/greenroom/v1;greenroomv1b\x06proto3"
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xf1\x01\n" +
+	"\x05Probe\x12)\n" +
+	"\x06origin\x18\x01 \x01(\v2\x11.greenroom.v1.RefR\x06origin\x12\x12\n" +
+	"\x04call\x18\x02 \x01(\x04R\x04call\x12.\n" +
+	"\x05steps\x18\x03 \x03(\v2\x18.greenroom.v1.Probe.StepR\x05steps\x122\n" +
+	"\aearlier\x18\x04 \x03(\v2\x18.greenroom.v1.Probe.StepR\aearlier\x1aE\n" +
+	"\x04Step\x12#\n" +
+	"\x03ref\x18\x01 \x01(\v2\x11.greenroom.v1.RefR\x03ref\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversionBBZ@github.com/greenroom-go/greenroom/proto/greenroom/v1;greenroomv1b\x06proto3"
 
 var (
 	file_greenroom_v1_session_proto_rawDescOnce sync.Once
@@ -1143,22 +1364,26 @@ func file_greenroom_v1_session_proto_rawDescGZIP() []byte {
 	return file_greenroom_v1_session_proto_rawDescData
 }
 
-var file_greenroom_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_greenroom_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_greenroom_v1_session_proto_goTypes = []any{
-	(*Control)(nil),   // 0: greenroom.v1.Control
-	(*Hello)(nil),     // 1: greenroom.v1.Hello
-	(*Resume)(nil),    // 2: greenroom.v1.Resume
-	(*Schema)(nil),    // 3: greenroom.v1.Schema
-	(*Shapes)(nil),    // 4: greenroom.v1.Shapes
-	(*Shape)(nil),     // 5: greenroom.v1.Shape
-	(*Field)(nil),     // 6: greenroom.v1.Field
-	(*Heartbeat)(nil), // 7: greenroom.v1.Heartbeat
-	(*Ack)(nil),       // 8: greenroom.v1.Ack
-	(*Pause)(nil),     // 9: greenroom.v1.Pause
-	(*Unpause)(nil),   // 10: greenroom.v1.Unpause
-	(*Goodbye)(nil),   // 11: greenroom.v1.Goodbye
-	(*WhoIs)(nil),     // 12: greenroom.v1.WhoIs
-	(*ThisIs)(nil),    // 13: greenroom.v1.ThisIs
+	(*Control)(nil),    // 0: greenroom.v1.Control
+	(*Hello)(nil),      // 1: greenroom.v1.Hello
+	(*Resume)(nil),     // 2: greenroom.v1.Resume
+	(*Schema)(nil),     // 3: greenroom.v1.Schema
+	(*Shapes)(nil),     // 4: greenroom.v1.Shapes
+	(*Shape)(nil),      // 5: greenroom.v1.Shape
+	(*Field)(nil),      // 6: greenroom.v1.Field
+	(*Heartbeat)(nil),  // 7: greenroom.v1.Heartbeat
+	(*Ack)(nil),        // 8: greenroom.v1.Ack
+	(*Pause)(nil),      // 9: greenroom.v1.Pause
+	(*Unpause)(nil),    // 10: greenroom.v1.Unpause
+	(*Gone)(nil),       // 11: greenroom.v1.Gone
+	(*Goodbye)(nil),    // 12: greenroom.v1.Goodbye
+	(*WhoIs)(nil),      // 13: greenroom.v1.WhoIs
+	(*ThisIs)(nil),     // 14: greenroom.v1.ThisIs
+	(*Probe)(nil),      // 15: greenroom.v1.Probe
+	(*Probe_Step)(nil), // 16: greenroom.v1.Probe.Step
+	(*Ref)(nil),        // 17: greenroom.v1.Ref
 }
 var file_greenroom_v1_session_proto_depIdxs = []int32{
 	1,  // 0: greenroom.v1.Control.hello:type_name -> greenroom.v1.Hello
@@ -1166,19 +1391,25 @@ var file_greenroom_v1_session_proto_depIdxs = []int32{
 	8,  // 2: greenroom.v1.Control.ack:type_name -> greenroom.v1.Ack
 	9,  // 3: greenroom.v1.Control.pause:type_name -> greenroom.v1.Pause
 	10, // 4: greenroom.v1.Control.unpause:type_name -> greenroom.v1.Unpause
-	11, // 5: greenroom.v1.Control.goodbye:type_name -> greenroom.v1.Goodbye
+	12, // 5: greenroom.v1.Control.goodbye:type_name -> greenroom.v1.Goodbye
 	4,  // 6: greenroom.v1.Control.shapes:type_name -> greenroom.v1.Shapes
-	12, // 7: greenroom.v1.Control.who_is:type_name -> greenroom.v1.WhoIs
-	13, // 8: greenroom.v1.Control.this_is:type_name -> greenroom.v1.ThisIs
+	13, // 7: greenroom.v1.Control.who_is:type_name -> greenroom.v1.WhoIs
+	14, // 8: greenroom.v1.Control.this_is:type_name -> greenroom.v1.ThisIs
 	2,  // 9: greenroom.v1.Control.resume:type_name -> greenroom.v1.Resume
-	3,  // 10: greenroom.v1.Hello.schemas:type_name -> greenroom.v1.Schema
-	5,  // 11: greenroom.v1.Shapes.shapes:type_name -> greenroom.v1.Shape
-	6,  // 12: greenroom.v1.Shape.fields:type_name -> greenroom.v1.Field
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	15, // 10: greenroom.v1.Control.probe:type_name -> greenroom.v1.Probe
+	11, // 11: greenroom.v1.Control.gone:type_name -> greenroom.v1.Gone
+	3,  // 12: greenroom.v1.Hello.schemas:type_name -> greenroom.v1.Schema
+	5,  // 13: greenroom.v1.Shapes.shapes:type_name -> greenroom.v1.Shape
+	6,  // 14: greenroom.v1.Shape.fields:type_name -> greenroom.v1.Field
+	17, // 15: greenroom.v1.Probe.origin:type_name -> greenroom.v1.Ref
+	16, // 16: greenroom.v1.Probe.steps:type_name -> greenroom.v1.Probe.Step
+	16, // 17: greenroom.v1.Probe.earlier:type_name -> greenroom.v1.Probe.Step
+	17, // 18: greenroom.v1.Probe.Step.ref:type_name -> greenroom.v1.Ref
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_greenroom_v1_session_proto_init() }
@@ -1186,6 +1417,7 @@ func file_greenroom_v1_session_proto_init() {
 	if File_greenroom_v1_session_proto != nil {
 		return
 	}
+	file_greenroom_v1_ref_proto_init()
 	file_greenroom_v1_session_proto_msgTypes[0].OneofWrappers = []any{
 		(*Control_Hello)(nil),
 		(*Control_Heartbeat)(nil),
@@ -1197,6 +1429,8 @@ func file_greenroom_v1_session_proto_init() {
 		(*Control_WhoIs)(nil),
 		(*Control_ThisIs)(nil),
 		(*Control_Resume)(nil),
+		(*Control_Probe)(nil),
+		(*Control_Gone)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1204,7 +1438,7 @@ func file_greenroom_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_greenroom_v1_session_proto_rawDesc), len(file_greenroom_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

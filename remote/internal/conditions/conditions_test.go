@@ -1,6 +1,7 @@
 package conditions
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -134,11 +135,11 @@ func TestSchedule(t *testing.T) {
 	if s.Add(epoch.Add(1), "second") || !s.Add(epoch, "zeroth") {
 		t.Error("Add does not know what is next")
 	}
-	got := ""
+	var got []string
 	for x, ok := s.Take(epoch.Add(1)); ok; x, ok = s.Take(epoch.Add(1)) {
-		got += x + " "
+		got = append(got, x)
 	}
-	if got != "zeroth first second " || s.Len() != 1 || s.Next() != epoch.Add(2) {
-		t.Errorf("took %s, %d left", got, s.Len())
+	if !slices.Equal(got, []string{"zeroth", "first", "second"}) || s.Len() != 1 || s.Next() != epoch.Add(2) {
+		t.Errorf("took %v, %d left", got, s.Len())
 	}
 }

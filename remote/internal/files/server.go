@@ -268,3 +268,16 @@ func (s *Server) check(ctx context.Context, r Request) error {
 	}
 	return nil
 }
+
+// Refuse answers whatever is asked on a stream with ErrRefused: for a node that takes no files, or none from that peer.
+func Refuse(stream io.ReadWriteCloser, why string) error {
+	defer stream.Close() //nolint:errcheck // the refusal was written, or the stream is broken
+	l := newLine(stream, patience)
+	err := refuse(ErrRefused, "%s", why)
+	if sent := l.write(&greenroomv1.FileResponse{Response: &greenroomv1.FileResponse_Failure{Failure: toWire(err)}}); sent != nil {
+		abort(stream)
+		return errors.Join(err, sent)
+	}
+	l.drain(patience)
+	return err
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/greenroom-go/greenroom/remote/internal/conditions"
+	"github.com/greenroom-go/greenroom/remote/internal/link"
 	"github.com/greenroom-go/greenroom/remote/internal/simnet"
 	"github.com/greenroom-go/greenroom/remote/remotetest/linktest"
 )
@@ -239,4 +240,69 @@ func TestOptions(t *testing.T) {
 			t.Errorf("Listen: %v", err)
 		}
 	}
+}
+
+// TestDatagramsDoNotWait sends many over a path that takes none.
+func TestDatagramsDoNotWait(t *testing.T) {
+	inCity(t, Options{}, func(c *city) {
+		a := c.stranger(c.ca.Node(t, "a"))
+		l, err := a.Dial(c.Context(), nodeAddr, "node")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, size := range []int{1, 1000, 1100} {
+			if err := l.SendDatagram(make([]byte, size)); err != nil {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		}
+		if err := l.SendDatagram(make([]byte, 1500)); !errors.Is(err, link.ErrTooLarge) {
+			t.Errorf("1500 bytes: %v", err)
+		}
+		c.net.Partition(nodeAddr, a.Addr().String())
+		began := time.Now()
+		for range 1000 {
+			if err := l.SendDatagram(make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+// TestStreamsAreLimited has Open wait for the other side's permission.
+func TestStreamsAreLimited(t *testing.T) {
+	inCity(t, Options{MaxStreams: 2}, func(c *city) {
+		l, err := c.stranger(c.ca.Node(t, "a")).Dial(c.Context(), nodeAddr, "node")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last link.Stream
+		for range 2 {
+			if last, err = l.Open(c.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Open(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Open: %v", err)
+		}
+		last.Reset()
+		there, err := c.node.Accept(c.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			s, err := there.Accept(c.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Reset()
+		}
+		if _, err := l.Open(c.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

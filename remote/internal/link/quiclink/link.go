@@ -3,6 +3,8 @@ package quiclink
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -12,9 +14,12 @@ import (
 
 // Link is one QUIC connection.
 type Link struct {
+	t      *Transport
 	conn   *quic.Conn
 	peer   link.Identity
 	dialed bool
+	posts  sync.Once
+	outbox chan []byte // datagrams
 }
 
 var _ link.Link = (*Link)(nil)
@@ -58,13 +63,56 @@ func (l *Link) Accept(ctx context.Context) (link.Stream, error) {
 	return &stream{s}, nil
 }
 
-// SendDatagram sends b in one packet. It waits while 32 others have not been sent.
+const (
+	// alwaysFits is what goes into a packet on whatever path QUIC runs at all.
+	alwaysFits = 1000
+	// outboxSize is how many datagrams wait for the path to take them; more are dropped.
+	outboxSize = 64
+)
+
+// neverFits is larger than packets are: quic-go says what would fit when it is asked to send it.
+var neverFits [64 << 10]byte
+
+// SendDatagram sends b in one packet. It does not wait: where the path does not take more, b is dropped.
 func (l *Link) SendDatagram(b []byte) error {
-	err := l.conn.SendDatagram(b)
-	if _, tooLarge := errors.AsType[*quic.DatagramTooLargeError](err); tooLarge {
-		return link.ErrTooLarge
+	if err := l.Cause(); err != nil {
+		return err
 	}
-	return plain(err)
+	if len(b) > alwaysFits {
+		err := l.conn.SendDatagram(neverFits[:])
+		e, tooLarge := errors.AsType[*quic.DatagramTooLargeError](err)
+		switch {
+		case !tooLarge:
+			return plain(err)
+		case int64(len(b)) > e.MaxDatagramPayloadSize:
+			return link.ErrTooLarge
+		}
+	}
+	l.posts.Do(l.startPosting)
+	select {
+	case l.outbox <- slices.Clone(b):
+	default:
+	}
+	return nil
+}
+
+// startPosting starts the goroutine that waits where quic-go has its senders wait. Links that send no datagrams have none.
+func (l *Link) startPosting() {
+	l.t.mu.Lock()
+	defer l.t.mu.Unlock()
+	if l.t.closed { // nobody would wait for it
+		return
+	}
+	l.t.running.Go(func() {
+		for {
+			select {
+			case b := <-l.outbox:
+				_ = l.conn.SendDatagram(b)
+			case <-l.Done():
+				return
+			}
+		}
+	})
 }
 
 // ReceiveDatagram waits for a datagram. Of those that nobody receives 128 are kept.

@@ -173,6 +173,7 @@ func start(socket net.PacketConn, credentials Credentials, options Options) (*Tr
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.transport = &quic.Transport{
 		Conn:                quiet(socket),
+		ConnectionIDLength:  8, // quic-go's 4 bytes are few where strangers make connections by the thousand
 		VerifySourceAddress: t.gate.mustRetry,
 		ConnContext:         t.gate.enter,
 	}
@@ -346,7 +347,7 @@ func (t *Transport) full() bool {
 
 // add makes a link of a connection whose other side is known.
 func (t *Transport) add(conn *quic.Conn, identity link.Identity, dialed bool) (*Link, error) {
-	l := &Link{conn: conn, peer: identity, dialed: dialed}
+	l := &Link{t: t, conn: conn, peer: identity, dialed: dialed, outbox: make(chan []byte, outboxSize)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {

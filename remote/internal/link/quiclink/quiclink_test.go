@@ -116,3 +116,63 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestNames dials by a host's name, from a socket of both families and from one of IPv4 only.
+func TestNames(t *testing.T) {
+	ca := linktest.NewAuthority(t)
+	b := listen(t, "127.0.0.1:0", ca.Node(t, "b"), Options{})
+	_, port, err := net.SplitHostPort(b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range []string{":0", "127.0.0.1:0"} {
+		a := listen(t, addr, ca.Node(t, "a"), Options{HandshakeTimeout: 5 * time.Second})
+		if _, err := a.Dial(within(t), net.JoinHostPort("localhost", port), "b"); err != nil {
+			t.Errorf("from %s: %v", addr, err)
+		}
+		for _, bad := range []string{"localhost", "localhost:no-such-service", "[::1]:x"} {
+			if _, err := a.Dial(within(t), bad, "b"); err == nil {
+				t.Errorf("dialed %s", bad)
+			}
+		}
+	}
+}
+
+// TestSocketBuffers holds that quic-go gets at the file descriptor only after the buffers are set, so that it has nothing to complain of.
+func TestSocketBuffers(t *testing.T) {
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	socket, ok := quiet(c).(*udpSocket)
+	if !ok {
+		t.Fatalf("a UDP socket becomes a %T", quiet(c))
+	}
+	if _, err := socket.SyscallConn(); err == nil {
+		t.Error("the file descriptor can be got at before the buffers are set")
+	}
+	if err := errors.Join(socket.SetReadBuffer(7<<20), socket.SetWriteBuffer(7<<20)); err != nil {
+		t.Error(err)
+	}
+	if _, err := socket.SyscallConn(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFit(t *testing.T) {
+	long := strings.Repeat("é", 1000)
+	if got := fit(long); len(got) > 600 || !strings.HasSuffix(got, "é...") {
+		t.Errorf("a long text becomes %d bytes: %q", len(got), got)
+	}
+	ca := linktest.NewAuthority(t)
+	a, b := listen(t, "127.0.0.1:0", ca.Node(t, "a"), Options{}), listen(t, "127.0.0.1:0", ca.Node(t, "b"), Options{})
+	here, there := dial(t, a, b, "b")
+	if err := here.Close(1<<63, long); err != nil {
+		t.Error(err)
+	}
+	<-there.Done()
+	if e, ok := errors.AsType[*link.CloseError](there.Cause()); !ok || e.Code != 1<<62-1 || e.Text != fit(long) {
+		t.Errorf("the cause is %v", there.Cause())
+	}
+}

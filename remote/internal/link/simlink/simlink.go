@@ -229,7 +229,7 @@ func (n *node) reach(ctx context.Context, addr string) (*node, error) {
 		if there != nil {
 			return there, nil
 		}
-		if err := n.pause(ctx, changed); err != nil {
+		if err := n.pause(ctx, changed, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -241,14 +241,14 @@ func (n *node) travel(ctx context.Context, from, to string) error {
 	for {
 		changed := n.net.Changed()
 		if path.Blocked() {
-			if err := n.pause(ctx, changed); err != nil {
+			if err := n.pause(ctx, changed, nil); err != nil {
 				return err
 			}
 			continue
 		}
 		now := time.Now()
 		timer := time.NewTimer(path.SendReliably(now, segment+header).Sub(now))
-		err := n.pause(ctx, timer.C)
+		err := n.pause(ctx, nil, timer.C)
 		timer.Stop()
 		if err != nil || !path.Blocked() {
 			return err
@@ -256,20 +256,12 @@ func (n *node) travel(ctx context.Context, from, to string) error {
 	}
 }
 
-// pause waits for until.
-func (n *node) pause(ctx context.Context, until any) error {
-	var event <-chan struct{}
-	var timer <-chan time.Time
-	switch u := until.(type) {
-	case <-chan struct{}:
-		event = u
-	case <-chan time.Time:
-		timer = u
-	}
+// pause waits for one of two events; nil is one that never comes.
+func (n *node) pause(ctx context.Context, changed <-chan struct{}, due <-chan time.Time) error {
 	select {
-	case <-event:
+	case <-changed:
 		return nil
-	case <-timer:
+	case <-due:
 		return nil
 	case <-n.closed:
 		return link.ErrClosed

@@ -211,26 +211,22 @@ func (s *stream) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// Read reads what has come, or waits.
+// Read reads what has come, or waits. As over QUIC, io.EOF comes along with the last bytes if they are the last known.
 func (s *stream) Read(b []byte) (int, error) {
 	s.e.p.mu.Lock()
 	defer s.e.p.mu.Unlock()
 	for {
 		switch {
-		case s.e.cause != nil && !s.sawEnd:
+		case s.sawEnd:
+			return 0, io.EOF
+		case s.e.cause != nil:
 			return 0, s.e.cause
 		case s.readErr != nil:
 			return 0, s.readErr
-		case len(s.unread) > 0:
-			return s.consume(b), nil
-		case s.ended:
-			s.sawEnd = true
-			s.settle()
-			return 0, io.EOF
 		case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
 			return 0, os.ErrDeadlineExceeded
-		case len(b) == 0:
-			return 0, nil
+		case len(s.unread) > 0, s.ended, len(b) == 0:
+			return s.consume(b)
 		}
 		s.await()
 	}
@@ -254,15 +250,20 @@ func (s *stream) await() {
 }
 
 // consume copies to b, and tells the writer when there is nothing left or much was read.
-func (s *stream) consume(b []byte) int {
+func (s *stream) consume(b []byte) (int, error) {
 	n := copy(b, s.unread)
 	s.unread = s.unread[n:]
 	s.read += n
-	if len(s.unread) == 0 || s.read >= s.e.p.net.Buffer/8 {
+	if s.ended && len(s.unread) == 0 {
+		s.sawEnd = true
+		s.settle()
+		return n, io.EOF
+	}
+	if s.read > 0 && (len(s.unread) == 0 || s.read >= s.e.p.net.Buffer/8) {
 		s.e.post(&event{kind: window, stream: s.id, n: s.read})
 		s.read = 0
 	}
-	return n
+	return n, nil
 }
 
 // take takes in what has arrived for the stream.

@@ -13,7 +13,7 @@ import (
 	"github.com/greenroom-go/greenroom/remote"
 )
 
-func TestFirst(t *testing.T) {
+func TestTwoNodes(t *testing.T) {
 	dir := t.TempDir()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -23,7 +23,7 @@ func TestFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := remote.Start(sys, remote.Options{Name: name, TLS: remote.DevTLS(dir), Peers: peers, Logger: log})
+		n, err := remote.Start(sys, remote.Options{Name: name, Network: os.Getenv("NETW"), TLS: remote.DevTLS(dir), Peers: peers, Logger: log})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestFirst(t *testing.T) {
 		t.Log(r, err, time.Since(began))
 	}
 	began := time.Now()
-	const n = 1000000
+	const n = 200_000
 	done := make(chan struct{})
 	count := 0
 	sink := actor.MustSpawn(sysA, actor.Handler(func(ctx *actor.Context, m *wrapperspb.BytesValue) error {

@@ -1,0 +1,190 @@
+package remote
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/greenroom-go/greenroom/actor"
+	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
+	"github.com/greenroom-go/greenroom/registry/cluster"
+	"github.com/greenroom-go/greenroom/remote/internal/link"
+)
+
+// carrier keeps the copies of cluster names the same between peers that are linked directly, where nothing else does.
+//
+// Each node asks each peer that comes up for what that one publishes, and gets all of it and then each change, over the session, which
+// loses nothing and keeps the order. When the session ends the peer is no member any more. A node speaks for itself only.
+type carrier struct {
+	n       *Node
+	replica *cluster.Replica
+	wake    chan struct{}
+
+	mu     sync.Mutex
+	events []PeerEvent
+	to     map[*session]*outlet
+}
+
+func newCarrier(n *Node) (*carrier, error) {
+	r, err := cluster.NewReplica(n.name, n.sys.NodeID())
+	if err != nil {
+		return nil, err
+	}
+	return &carrier{n: n, replica: r, wake: make(chan struct{}, 1), to: make(map[*session]*outlet)}, nil
+}
+
+// run works until the node stops.
+func (c *carrier) run() {
+	stop, err := c.n.watchPeersBy(&peerWatcher{tell: c.peer, end: func() {}})
+	if err != nil {
+		return
+	}
+	defer stop()
+	for {
+		select {
+		case <-c.n.ctx.Done():
+			return
+		case <-c.wake:
+			c.settle()
+		case <-c.replica.Ready():
+			c.spread(c.replica.Deltas())
+		}
+	}
+}
+
+// peer is told of peers, under the node's lock.
+func (c *carrier) peer(e PeerEvent) {
+	c.mu.Lock()
+	c.events = append(c.events, e)
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// settle makes members of peers that have come up, and the reverse.
+func (c *carrier) settle() {
+	c.mu.Lock()
+	events := c.events
+	c.events = nil
+	c.mu.Unlock()
+	for _, e := range events {
+		if e.Status == PeerDown {
+			c.replica.Vanish(e.Peer.Name, e.Peer.Incarnation)
+			continue
+		}
+		c.replica.Appear(e.Peer.Name, e.Peer.Incarnation)
+		if far := c.n.farOf(e.Peer.Name); far != nil && far.id == e.Peer.Incarnation {
+			if s := far.sess.Load(); s != nil {
+				c.ask(s)
+			}
+		}
+	}
+}
+
+// ask asks a peer for all that it publishes.
+func (c *carrier) ask(s *session) {
+	if link.Roles(s.granted.Load())&link.MaySend == 0 {
+		return // it would refuse to hear it
+	}
+	if s.namesAsked.Swap(true) {
+		return
+	}
+	c.n.begin(func() {
+		_ = s.sendMessage(s.ctx, actor.AnyRef{}, s.far.service(namesService), &greenroomv1.NamesSubscribe{}) // or the session has ended
+	})
+}
+
+// outlet is what a peer that has asked is still to be sent.
+type outlet struct {
+	wake  chan struct{}
+	whole bool     // all of it
+	queue [][]byte // or these changes
+}
+
+// maxUnpublished bounds the changes that wait for a peer. Beyond it the peer gets all that there is instead.
+const maxUnpublished = 256
+
+// subscribed takes a peer's wish to be told.
+func (c *clusterNames) subscribed(s *session) {
+	if c.direct == nil {
+		return // the cluster tells it
+	}
+	d := c.direct
+	d.mu.Lock()
+	o := d.to[s]
+	fresh := o == nil
+	if fresh {
+		o = &outlet{wake: make(chan struct{}, 1)}
+		d.to[s] = o
+	}
+	o.whole, o.queue = true, nil
+	d.mu.Unlock()
+	signal(o.wake)
+	if fresh {
+		c.n.begin(func() { d.serve(s, o) })
+	}
+}
+
+// spread gives this node's changes to all who have asked.
+func (c *carrier) spread(deltas [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range c.to {
+		if len(o.queue)+len(deltas) > maxUnpublished {
+			o.whole, o.queue = true, nil
+		} else if !o.whole {
+			o.queue = slices.Concat(o.queue, deltas)
+		}
+		signal(o.wake)
+	}
+}
+
+// serve sends a peer what there is for it until the session ends.
+func (c *carrier) serve(s *session, o *outlet) {
+	for {
+		select {
+		case <-s.ctx.Done():
+			c.mu.Lock()
+			delete(c.to, s)
+			c.mu.Unlock()
+			return
+		case <-o.wake:
+		}
+		c.mu.Lock()
+		list := o.queue
+		if o.whole {
+			list = [][]byte{c.replica.Own()}
+		}
+		o.whole, o.queue = false, nil
+		c.mu.Unlock()
+		for _, b := range list {
+			err := s.sendMessage(s.ctx, actor.AnyRef{}, s.far.service(namesService), &greenroomv1.NamesPublished{State: b})
+			if err != nil && s.ctx.Err() == nil {
+				c.n.log.Error("a peer cannot be told of this node's names", "peer", s.far.String(), "error", err.Error())
+			}
+		}
+	}
+}
+
+// published takes what a peer publishes.
+func (c *clusterNames) published(s *session, state []byte) {
+	d := c.direct
+	if d == nil {
+		return
+	}
+	name := s.far.name()
+	if err := d.replica.MergeFrom(name, s.far.id, state); err != nil {
+		c.n.log.Log(s.ctx, slog.LevelWarn, "what a peer publishes was not understood", "peer", name, "error", err.Error())
+	}
+	if !slices.Contains(d.replica.Missing(), name) {
+		s.namesAsked.Store(false)
+	} else {
+		d.ask(s)
+	}
+}
