@@ -14,8 +14,9 @@ var ErrNoRoom = errors.New("actor: the mailbox has no room yet")
 // Inbound puts what comes from other nodes into mailboxes: for package remote, which has one for each of its readers. One goroutine
 // at a time may use it. Only what is called Wait does.
 type Inbound struct {
-	sys *System
-	out outsider
+	sys    *System
+	out    outsider
+	moving bool
 }
 
 // NewInbound returns a way into the System's mailboxes.
@@ -23,6 +24,18 @@ func (sys *System) NewInbound() *Inbound {
 	in := &Inbound{sys: sys}
 	in.out.cache.Init(&sys.ex.nodes)
 	return in
+}
+
+// Begin has all that is sent until End count as one push, which costs less. What is called Wait is not for the time in between.
+func (in *Inbound) Begin() {
+	in.sys.ex.departs()
+	in.moving = true
+}
+
+// End ends what Begin began.
+func (in *Inbound) End() {
+	in.moving = false
+	in.sys.ex.arrived()
 }
 
 // Send puts m into the mailbox of the System's actor id. Errors: those of Ref.Send, and ErrNoRoom.
@@ -85,6 +98,9 @@ func (in *Inbound) push(id uint64, env envelope) error {
 	if a.flags.Load()&flagQueue == 0 {
 		if in.out.n++; in.out.n&63 == 0 && env.call == nil {
 			env.meta |= uint64(sys.ex.stamp(sys.ex.now()))
+		}
+		if in.moving {
+			return sys.pushMoving(a, &in.out, env)
 		}
 		return sys.pushOutside(a, &in.out, env)
 	}

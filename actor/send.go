@@ -149,6 +149,11 @@ func (sys *System) sendBy(ctx context.Context, out *outsider, r AnyRef, env enve
 func (sys *System) pushOutside(a *cell, out *outsider, env envelope) error {
 	sys.ex.departs()
 	defer sys.ex.arrived()
+	return sys.pushMoving(a, out, env)
+}
+
+// pushMoving is pushOutside between departs and arrived.
+func (sys *System) pushMoving(a *cell, out *outsider, env envelope) error {
 	sys.outside.sent.Add(1)
 	switch a.box.Push(&out.cache, env) {
 	case mailbox.Closed:

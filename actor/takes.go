@@ -37,7 +37,7 @@ func messageName(t reflect.Type) (name string) {
 	case t.Kind() == reflect.Interface:
 		return t.PkgPath() + "." + t.Name()
 	}
-	m, ok := reflect.Zero(t).Interface().(proto.Message)
+	m, ok := reflect.TypeAssert[proto.Message](reflect.Zero(t))
 	if !ok {
 		return ""
 	}

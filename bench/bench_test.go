@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/greenroom-go/greenroom/bench/internal/far"
 	"github.com/greenroom-go/greenroom/bench/internal/harness"
 )
 
@@ -26,6 +28,9 @@ func tiny() harness.Suite {
 
 // TestMain lets the test's own executable take samples, as the command's does.
 func TestMain(m *testing.M) {
+	if far.Is(os.Args[1:]) {
+		os.Exit(far.Main(farSides(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	if harness.IsChild(os.Args[1:]) {
 		os.Exit(harness.Main(tiny(), os.Args[1:], os.Stdout, os.Stderr))
 	}
@@ -75,6 +80,10 @@ func TestEveryBench(t *testing.T) {
 		"scaling/procs x", "scaling/idle-million ns", "scaling/active-million ns",
 		"locate ns", "restart/p50 us", "restart/p99 us", "restart-rate ns", "dynamic/memory B", "dynamic/start ns", "dynamic/stop ns",
 		"swap/idle ns", "swap/busy us",
+		"remote-send/bytes MB/s", "remote-send/rate M/s", "remote-send/wire B", "remote-send/cpu-sender ns", "remote-send/cpu-receiver ns",
+		"remote-pairs/bytes MB/s", "remote-pairs/rate M/s", "remote-pairs/wire B", "remote-pairs/cpu-sender ns", "remote-pairs/cpu-receiver ns",
+		"remote-call/p50 us", "remote-call/p99 us", "remote-call-inside/p50 us", "remote-call-inside/p99 us",
+		"remote-large/bytes MB/s", "remote-large/calls us", "remote-monitor ms", "remote-idle/rss KB", "remote-idle/heap KB", "remote-idle/cpu %",
 	}
 	var got []string
 	results := runTiny(t, "-fresh")
@@ -103,7 +112,7 @@ func checkPair(t *testing.T, ours, floor harness.Result) {
 		return
 	}
 	times := floor.Median / ours.Median
-	if ours.Unit == "M/s" || ours.Unit == "x" {
+	if ours.Unit == "M/s" || ours.Unit == "MB/s" || ours.Unit == "x" {
 		times = 1 / times
 	}
 	if math.Abs(ours.Ratio-times) > 0.001*times {
@@ -122,6 +131,28 @@ func TestAgainstChan(t *testing.T) {
 	want := []string{"blocked chan", "scaling/procs chan", "scaling/idle-million chan", "scaling/active-million chan"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("floors (-want +got):\n%s", diff)
+	}
+}
+
+// The far side of a bench ends when its standard input does: then whoever started it has ended, in whatever way. It need not have been
+// idle.
+func TestFarSideEnds(t *testing.T) {
+	in, out := io.Pipe()
+	done := make(chan int, 1)
+	started := make(chan struct{})
+	roles := map[string]far.Role{"busy": far.As(func(struct{}) (far.Methods, error) {
+		return far.Methods{"hang": far.Do(func(struct{}) (struct{}, error) { close(started); select {} })}, nil
+	})}
+	go func() {
+		done <- far.Main(roles, []string{"-be-the-far-side", "busy", "{}"}, in, io.Discard, io.Discard)
+	}()
+	if _, err := io.WriteString(out, `{"method":"hang","arg":{}}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	_ = out.Close()
+	if code := <-done; code != 0 {
+		t.Errorf("exit %d", code)
 	}
 }
 

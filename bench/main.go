@@ -13,7 +13,13 @@ package main
 import (
 	"os"
 
+	"github.com/greenroom-go/greenroom/bench/internal/far"
 	"github.com/greenroom-go/greenroom/bench/internal/harness"
 )
 
-func main() { os.Exit(harness.Main(suite(), os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if far.Is(os.Args[1:]) {
+		os.Exit(far.Main(farSides(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(harness.Main(suite(), os.Args[1:], os.Stdout, os.Stderr))
+}

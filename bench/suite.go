@@ -189,6 +189,56 @@ func suite() harness.Suite {
 			N: 1000, ShortN: 300, Rows: one("us", harness.Lower, ratio(0.8, 0)),
 			Greenroom: swapBusy, Floors: []harness.Floor{{Name: "alone", What: "the same actors without a swap", Run: busyUnswapped}},
 		},
+		{
+			Name: "remote-send", What: "1 sender, 1 receiver in another process, 64 bytes of payload: whole frames, messages, bytes and processor time of each",
+			N: 1_000_000, ShortN: 200_000, Rows: streamRows(),
+			Greenroom: remoteStream(1, ""), Floors: remoteFloors("a bare QUIC stream, 64 KiB at a time; 72 bytes for a message", bareStream, func(tcp string) harness.Func { return remoteStream(1, tcp) }),
+		},
+		{
+			Name: "remote-pairs", What: "100 senders, 100 receivers in another process",
+			N: 1_000_000, ShortN: 200_000, Rows: pairsRows(),
+			Greenroom: remoteStream(100, ""), Floors: []harness.Floor{{Name: "one", What: "1 sender, 1 receiver", Run: remoteStream(1, "")}},
+		},
+		{
+			Name: "remote-call", What: "Call after Call of an actor in another process, from a goroutine",
+			N: 20_000, ShortN: 2_000, Rows: callRows(),
+			Greenroom: remoteCall(""), Floors: remoteFloors("echoes of 64 bytes by a bare QUIC stream", bareEchoes, remoteCall),
+		},
+		{
+			Name: "remote-call-inside", What: "the same from an actor",
+			N: 20_000, ShortN: 2_000, Rows: callRows(),
+			Greenroom: remoteCallInside(""), Floors: remoteFloors("echoes of 64 bytes by a bare QUIC stream", bareEchoes, remoteCallInside),
+		},
+		{
+			Name: "remote-large/bytes", What: "messages of 1 MiB to an actor in another process, while another one there is called",
+			N: 500, ShortN: 100, Rows: one("MB/s", harness.Higher, ratio(0.8, 0)),
+			Greenroom: remoteLarge(largeRate, ""), Floors: []harness.Floor{
+				{Name: "quic", What: "a bare QUIC stream, and echoes by another one", Run: bareLarge(largeRate)},
+				{Name: "tcp", What: "the same over TLS over TCP", Run: remoteLarge(largeRate, "tcp")},
+			},
+		},
+		{
+			Name: "remote-large/calls", What: "the calls beside those messages, 99th percentile",
+			N: 500, ShortN: 100, Rows: one("us", harness.Lower, ratio(1./3, 0)),
+			Greenroom: remoteLarge(largeCalls, ""), Floors: []harness.Floor{
+				{Name: "alone", What: "the calls with nothing beside them", Run: remoteLargeAlone},
+				{Name: "quic", What: "echoes by a bare QUIC stream beside another one", Run: bareLarge(largeCalls)},
+				{Name: "tcp", What: "the same over TLS over TCP", Run: remoteLarge(largeCalls, "tcp")},
+			},
+		},
+		{
+			Name: "remote-monitor", What: "n monitors on actors of a process that is killed: how much later than DownAfter the last Down comes",
+			N: 100_000, ShortN: 100_000, Rows: one("ms", harness.Lower, harness.Reach{AtMost: 1000}),
+			Greenroom: remoteMonitor, Floors: []harness.Floor{{Name: "quic", What: "the end of a bare QUIC connection", Run: bareMonitor}},
+		},
+		{
+			Name: "remote-idle", What: "a node with n idle peers: memory for each, and processor time for all",
+			N: 100, ShortN: 100, Rows: idleRows(),
+			Greenroom: remoteIdle, Floors: []harness.Floor{
+				{Name: "quic", What: "a bare QUIC connection to each", Run: bareIdle(1)},
+				{Name: "quic2", What: "two to each", Run: bareIdle(2)},
+			},
+		},
 	}
 }
 
@@ -210,4 +260,13 @@ func floors(what string, run harness.Func) []harness.Floor {
 // plainCall is the floor of what generated code adds to a call.
 func plainCall(run harness.Func) []harness.Floor {
 	return []harness.Floor{{Name: "call", What: "actor.Call to a handler that does the same", Run: run}}
+}
+
+// remoteFloors are those of a bench between two processes: the same by hand, and by Greenroom over the other network.
+func remoteFloors(what string, bare func(tcp bool) harness.Func, ours func(network string) harness.Func) []harness.Floor {
+	return []harness.Floor{
+		{Name: "quic", What: what, Run: bare(false)},
+		{Name: "tls", What: "the same over TLS over TCP", Run: bare(true)},
+		{Name: "tcp", What: "Greenroom over TLS over TCP", Run: ours("tcp")},
+	}
 }

@@ -126,8 +126,8 @@ func (s *session) deliver(ctx context.Context, from, to actor.AnyRef, m proto.Me
 func (s *session) answered(e *wire.Envelope, m proto.Message, err error) error {
 	o := s.taken(e.ID)
 	switch {
-	case o == nil:
-		s.late(m) // given up
+	case o == nil: // given up
+		s.late(m)
 		return nil
 	case o.delivers() != (e.Kind == greenroomv1.Kind_KIND_DELIVERED):
 		why := broken("an answer of the wrong kind")

@@ -180,7 +180,7 @@ func marshalFailure(f *greenroomv1.Failure) []byte {
 func guarded(what string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{fmt.Sprintf("remote: %s panicked: %v\n%s", what, v, debug.Stack())}
+			err = panicked(what, v)
 		}
 	}()
 	return f()
@@ -190,6 +190,10 @@ func guarded(what string, f func() error) (err error) {
 type panicError struct{ text string }
 
 func (e *panicError) Error() string { return e.text }
+
+func panicked(what string, v any) error {
+	return &panicError{fmt.Sprintf("remote: %s panicked: %v\n%s", what, v, debug.Stack())}
+}
 
 // ErrUnregistered means that no behaviour of that name is registered on the peer.
 var ErrUnregistered = errors.New("remote: no behaviour of that name is registered")

@@ -16,8 +16,8 @@ import (
 	"github.com/greenroom-go/greenroom/supervisor"
 )
 
-// exampleNodes starts nodes in this process, which a program would have in processes of their own, and links each to the first.
-func exampleNodes(names ...string) (nodes []*remote.Node, stop func()) {
+// rciNodes starts nodes in this process, which a program would have in processes of their own, and links each to the first.
+func rciNodes(names ...string) (nodes []*remote.Node, stop func()) {
 	dir, err := os.MkdirTemp("", "greenroom")
 	if err != nil {
 		panic(err)
@@ -55,7 +55,7 @@ func exampleNodes(names ...string) (nodes []*remote.Node, stop func()) {
 
 // One node registers a behaviour, another starts it there and talks to it.
 func ExampleRegister() {
-	nodes, stop := exampleNodes("alpha", "beta")
+	nodes, stop := rciNodes("alpha", "beta")
 	defer stop()
 	alpha, beta := nodes[0], nodes[1]
 	ctx := context.Background()
@@ -90,7 +90,7 @@ func ExampleRegister() {
 
 // A function is run on whatever node has it; its error comes back.
 func ExampleRun() {
-	nodes, stop := exampleNodes("alpha", "beta", "gamma")
+	nodes, stop := rciNodes("alpha", "beta", "gamma")
 	defer stop()
 	alpha := nodes[0]
 	for _, n := range nodes[1:] {
@@ -118,7 +118,7 @@ func ExampleRun() {
 
 // All that a client has started ends with it.
 func ExampleClient() {
-	nodes, stop := exampleNodes("alpha", "beta", "gamma")
+	nodes, stop := rciNodes("alpha", "beta", "gamma")
 	defer stop()
 	for _, n := range nodes[1:] {
 		err := remote.Register(n, "worker", func(remote.Origin, *wrapperspb.StringValue) (actor.Behaviour[*wrapperspb.StringValue], error) {
@@ -141,7 +141,7 @@ func ExampleClient() {
 
 // A supervisor's child lives on another node; when that goes down, it is started again on one that is left.
 func ExampleChild() {
-	nodes, stop := exampleNodes("alpha", "beta", "gamma")
+	nodes, stop := rciNodes("alpha", "beta", "gamma")
 	defer stop()
 	alpha := nodes[0]
 	for _, n := range nodes[1:] {

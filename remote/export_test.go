@@ -15,13 +15,6 @@ func Over(o Options, addr string, tr link.Transport) Options {
 	return o
 }
 
-// Running is how many actors run here that a peer has started.
-func (n *Node) Running(peer string) int {
-	n.rci.mu.Lock()
-	defer n.rci.mu.Unlock()
-	return n.rci.running[peer]
-}
-
 // Session is a session, for tests: it can still be looked at when it has ended.
 type Session struct{ s *session }
 
@@ -76,3 +69,10 @@ func (n *Node) Incarnations() int {
 
 // MaxIncarnations is how many incarnations are remembered at most.
 const MaxIncarnations = maxIncarnations
+
+// Running is how many actors run here that a peer has started.
+func (n *Node) Running(peer string) int {
+	n.rci.mu.Lock()
+	defer n.rci.mu.Unlock()
+	return n.rci.running[peer]
+}

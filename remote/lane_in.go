@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,7 @@ func (r *routeIn) counts() uint64 {
 type typeIn struct {
 	name string
 	mt   protoreflect.MessageType // nil: not known here
+	elem reflect.Type             // what generated code makes of it, nil for others
 	no   error                    // why such messages are not taken
 }
 
@@ -68,6 +70,19 @@ type assembly struct {
 
 // unmarshal reads messages. What is deeper than that is no message of ours but an attack on the stack.
 var unmarshal = proto.UnmarshalOptions{RecursionLimit: 100}
+
+// unmarshalFresh reads messages that are empty.
+var unmarshalFresh = proto.UnmarshalOptions{RecursionLimit: 100, Merge: true}
+
+// new is an empty message: for those of generated code what their MessageType's New does, by a shorter way.
+func (t *typeIn) new() proto.Message {
+	if t.elem != nil {
+		if m, ok := reflect.New(t.elem).Interface().(proto.Message); ok {
+			return m
+		}
+	}
+	return t.mt.New().Interface()
+}
 
 // protocolError is what a peer does that no implementation of the protocol would: the link ends.
 type protocolError struct{ what string }
@@ -87,7 +102,7 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 	if l.in == nil {
 		l.in = l.s.node.sys.NewInbound()
 	}
-	br := bufio.NewReaderSize(r, frameBytes)
+	br := bufio.NewReaderSize(r, 4096) // for headers and small frames: the rest of a long one is read where it belongs
 	var buf []byte
 	head := make([]byte, wire.FrameHeader)
 	for {
@@ -136,7 +151,11 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 // frame comes again.
 func (l *laneIn) frame(b []byte) error {
 	messages := uint64(0)
-	defer func() { l.s.count.received.Add(messages) }()
+	l.in.Begin()
+	defer func() {
+		l.in.End()
+		l.s.count.received.Add(messages)
+	}()
 	for i := 0; len(b) > 0; i++ {
 		body, rest, err := wire.Next(b)
 		if err != nil {
@@ -269,7 +288,7 @@ func (l *laneIn) typeOf(e *wire.Envelope) *typeIn {
 	t := &typeIn{name: string(e.TypeName)}
 	t.no = l.s.refuses(t.name)
 	if known, err := typeNamedBytes(e.TypeName); err == nil {
-		t.mt = known.mt
+		t.mt, t.elem = known.mt, known.elem
 	}
 	if l.names += len(t.name); e.Type != 0 && len(l.types) < maxTypes && l.names <= maxControl {
 		if l.types == nil {
@@ -316,8 +335,8 @@ func (l *laneIn) open(e *wire.Envelope, r *routeIn) (m proto.Message, err error)
 	case r.t.mt == nil:
 		return nil, fmt.Errorf("remote: %s: %w", r.t.name, ErrUnknownType)
 	}
-	m = r.t.mt.New().Interface()
-	if err := unmarshal.Unmarshal(e.Payload, m); err != nil {
+	m = r.t.new()
+	if err := unmarshalFresh.Unmarshal(e.Payload, m); err != nil {
 		return nil, fmt.Errorf("remote: %s: %w: %w", r.t.name, ErrUnknownType, err)
 	}
 	return m, nil

@@ -77,6 +77,7 @@ type laneOut struct {
 	pieces  int          // bytes of pieces that are not acknowledged
 	bulk    bool         // it is the turn of a piece
 	writing bool         // there is a writer
+	waiting bool         // it waits to be woken
 	wake    chan struct{}
 	closed  bool
 
@@ -236,11 +237,12 @@ func (l *laneOut) nameType(e *wire.Envelope, t *messageType) {
 
 func appendMessage(b []byte, m proto.Message) (out []byte, err error) {
 	out = b
-	err = guarded("a message's marshaller", func() error {
-		out, err = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
-		return err
-	})
-	return out, err
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked("a message's marshaller", v)
+		}
+	}()
+	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
 }
 
 // long queues a message that goes in pieces, or has to wait for one of its pair that does. It says all of its address itself.
@@ -323,6 +325,7 @@ func (l *laneOut) take() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.next == len(l.q) && !l.number() {
+		l.waiting = true
 		return nil
 	}
 	f := l.q[l.next].data
@@ -381,6 +384,10 @@ func (l *laneOut) notify() {
 		l.s.startWriter(l)
 		return
 	}
+	if !l.waiting {
+		return // it looks here before it waits
+	}
+	l.waiting = false
 	select {
 	case l.wake <- struct{}{}:
 	default:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -208,7 +207,7 @@ func (n *Node) memberEvent(e cluster.Event) {
 	if m.Name == n.name && e.Kind != cluster.Displaced {
 		return
 	}
-	n.log.Log(n.ctx, slog.LevelInfo, "member "+e.Kind.String(), "member", m.Name, "addr", m.Addr)
+	n.log.Info("a member of the cluster has changed", "member", m.Name, "change", e.Kind.String(), "addr", m.Addr)
 	switch e.Kind {
 	case cluster.Joined, cluster.Updated:
 		n.keepMember(m)
@@ -292,7 +291,7 @@ func (k *keeper) run() {
 	}
 	for {
 		k.n.pauseIn(k.ctx, wait/2+rand.N(wait))
-		if k.awaitDown() != nil {
+		if k.awaitDown() != nil || k.ctx.Err() != nil {
 			return
 		}
 		k.mu.Lock()
@@ -317,7 +316,7 @@ const refusedWait = 30 * time.Second
 
 // awaitDown waits until the peer is not up, and not ignored either. An error says that it is kept no longer.
 func (k *keeper) awaitDown() error {
-	for {
+	for k.ctx.Err() == nil {
 		err := k.n.await(k.ctx, func() bool {
 			p := k.n.peers[k.name]
 			return p == nil || !p.up
@@ -333,6 +332,7 @@ func (k *keeper) awaitDown() error {
 		}
 		k.n.pauseIn(k.ctx, redialLast)
 	}
+	return k.ctx.Err()
 }
 
 // pauseIn waits, unless ctx ends.

@@ -275,7 +275,7 @@ func (q *query) ask(peer string, except uint64) {
 	if far == nil {
 		return // down again: its coming up will be told
 	}
-	s, err := far.session(true)
+	s, err := far.way()
 	if err != nil {
 		return
 	}

@@ -236,8 +236,8 @@ func TestLookupAtAPeer(t *testing.T) {
 		}
 		_, err = remote.Lookup[*benchv1.Text](soon(t), beta.Node, "alpha", "squares")
 		sameErr(t, err, actor.ErrWrongType)
-		if any, err := remote.Lookup[proto.Message](soon(t), beta.Node, "alpha", "squares"); err != nil || any.ID() != squares.ID() {
-			t.Error("of any type:", any, err)
+		if whoever, err := remote.Lookup[proto.Message](soon(t), beta.Node, "alpha", "squares"); err != nil || whoever.ID() != squares.ID() {
+			t.Error("of any type:", whoever, err)
 		}
 		alpha.finish(squares.AnyRef)
 		_, err = lookup("alpha", "squares")

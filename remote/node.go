@@ -44,11 +44,11 @@ type Node struct {
 	m      nodeMetrics
 	tasks  atomic.Int64
 	serve  [serviceLimit]actor.AnyRef // system services, by number
-	rci    rci
 
 	queries atomic.Int32 // that stand elsewhere
 	naming  *clusterNames
 	members membership
+	rci     rci
 
 	mu       sync.Mutex
 	peers    map[string]*peer
@@ -89,8 +89,8 @@ type incarnation struct {
 	id   uint64
 	load atomic.Uint32
 
-	spawning atomic.Int64 // requests to start something there that are not answered
 	count    counters
+	spawning atomic.Int64 // requests to start something there that are not answered
 
 	sess atomic.Pointer[session]
 	mu   sync.Mutex

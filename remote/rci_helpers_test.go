@@ -9,8 +9,8 @@ import (
 
 func goexit() { runtime.Goexit() }
 
-// slowWay slows the way between two nodes down.
-func slowWay(w *rciWorld, a, b string, latency time.Duration) {
+// slow slows the way between two nodes down.
+func slow(w *rciWorld, a, b string, latency time.Duration) {
 	for _, way := range [][2]string{{a, b}, {b, a}} {
 		w.net.Set(way[0], way[1], conditions.Conditions{Latency: latency})
 	}

@@ -542,7 +542,7 @@ func TestSpawnGivenUp(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]
 		registerEcho(t, b, "echo")
-		slowWay(w, "alpha:1", "beta:1", 20*time.Millisecond)
+		slow(w, "alpha:1", "beta:1", 20*time.Millisecond)
 		for after := time.Millisecond; after < 100*time.Millisecond; after += 3 * time.Millisecond {
 			ctx, cancel := context.WithTimeout(t.Context(), after)
 			ref, err := remote.Spawn[*text](ctx, a, remote.On("beta"), "echo", nil)

@@ -23,6 +23,7 @@ type messageType struct {
 	name   string
 	number uint32 // in this process, from 1
 	mt     protoreflect.MessageType
+	elem   reflect.Type // the struct of a generated message, nil for others
 }
 
 // types are those of the process. They are as many as the program has, at most maxTypes.
@@ -70,9 +71,21 @@ func typeNamed(name protoreflect.FullName) (*messageType, error) {
 	if types.count.Load() >= maxTypes {
 		return nil, fmt.Errorf("remote: more than %d types of messages: %w", maxTypes, ErrLimit)
 	}
-	t := &messageType{name: string(name), number: types.count.Add(1), mt: mt}
+	t := &messageType{name: string(name), number: types.count.Add(1), mt: mt, elem: structOf(mt)}
 	types.byName.Store(t.name, t)
 	return t, nil
+}
+
+// structOf is the struct of which generated code makes messages of type mt, nil if it is none of generated code's.
+func structOf(mt protoreflect.MessageType) reflect.Type {
+	rt := reflect.TypeOf(mt.Zero().Interface())
+	if rt == dynamic || rt.Kind() != reflect.Pointer || rt.Elem().Kind() != reflect.Struct {
+		return nil
+	}
+	if m, ok := reflect.New(rt.Elem()).Interface().(proto.Message); !ok || m.ProtoReflect().Type() != mt {
+		return nil // such a message does not know its type by itself
+	}
+	return rt.Elem()
 }
 
 var errNotLinked = errors.New("no schema of that name is linked into this program")

@@ -513,3 +513,35 @@ func TestClaimsAreLaterThanWhatWasKnown(t *testing.T) {
 	merge(t, a, b.State())
 	wantHolder(t, a, "k", "a#1/1")
 }
+
+// What is merged from one node says nothing of others, and is not passed on.
+func TestMergeFrom(t *testing.T) {
+	a, b, c := newReplica(t, "a", 1), newReplica(t, "b", 1), newReplica(t, "c", 1)
+	for _, r := range []*cluster.Replica{b, c} {
+		r.Appear("a", 1)
+	}
+	c.Appear("b", 1)
+	who := cluster.Actor{ID: 7, Type: "t", Node: 1 << 63}
+	wantErr(t, "claim", a.Claim("x", who, nil), nil)
+	deltas := a.Deltas()
+	for _, d := range deltas {
+		wantErr(t, "merge", b.MergeFrom("a", 1, d), nil)
+	}
+	if e, ok := b.Lookup("x"); !ok || e.Actor != who {
+		t.Errorf("x is %v, %v", e, ok)
+	}
+	if passed := b.Deltas(); len(passed) != 0 {
+		t.Errorf("%d deltas are passed on", len(passed))
+	}
+	for _, state := range append(deltas, a.Own(), b.State()) {
+		if c.MergeFrom("b", 1, state) == nil {
+			t.Error("b speaks for a")
+		}
+	}
+	if c.MergeFrom("a", 2, a.Own()) == nil {
+		t.Error("an incarnation speaks for another one")
+	}
+	if e, ok := c.Lookup("x"); ok {
+		t.Errorf("x is %v", e)
+	}
+}

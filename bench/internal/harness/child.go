@@ -49,7 +49,13 @@ func childMain(ctx context.Context, suite Suite, args []string, stdout, stderr i
 		return exitUsage
 	}
 	signal.Ignore(os.Interrupt) // Ctrl-C reaches the whole process group; the parent ends its children itself
+	stop, err := Profile(j.Bench + "-" + j.Impl)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
 	s, err := takeSample(ctx, suite, j)
+	stop()
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitFailed
@@ -71,11 +77,16 @@ func spawnSample(ctx context.Context, j job) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
+	scratch, err := os.MkdirTemp("", "bench-") // a child that is cut off leaves its files behind
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, exe, childFlag, string(arg))
-	cmd.Env = childEnv(os.Environ(), j.Procs)
+	cmd.Env = append(childEnv(os.Environ(), j.Procs), "TMPDIR="+scratch)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {

@@ -50,6 +50,7 @@ type settings struct {
 	plot    string
 	short   bool
 	fresh   bool
+	profile string
 }
 
 // command is Main without the process around it; take takes one sample.
@@ -68,6 +69,12 @@ func command(ctx context.Context, suite Suite, args []string, stdout, stderr io.
 	case s.list:
 		list(stdout, s.benches)
 		return exitOK
+	}
+	if s.profile != "" {
+		if err := errors.Join(os.MkdirAll(s.profile, 0o755), os.Setenv(profileVar, s.profile)); err != nil {
+			fmt.Fprintln(stderr, "bench: -profile:", err)
+			return exitUsage
+		}
 	}
 	out, err := openOutputs(s)
 	if err != nil {
@@ -91,6 +98,7 @@ func parse(suite Suite, args []string, stderr io.Writer) (settings, error) {
 	fs.StringVar(&s.plot, "plot", "", "`file` for a picture of the ratios, SVG")
 	fs.BoolVar(&s.short, "short", false, "do less work: all benches within a minute on 2 cores")
 	fs.BoolVar(&s.fresh, "fresh", false, "measure also with one new message per send, on both sides")
+	fs.StringVar(&s.profile, "profile", "", "`directory` for a processor profile of each process")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			usage(fs, stderr)
