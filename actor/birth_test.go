@@ -16,7 +16,7 @@ func TestSpawnWatched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sys.Close()
+	defer func() { _ = sys.Close() }()
 	broken := errors.New("broken")
 	got := make(chan actor.Down, 1)
 	ref, err := actor.SpawnWatched(sys, actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[proto.Message]) error {
@@ -42,7 +42,7 @@ func TestExpect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sys.Close()
+	defer func() { _ = sys.Close() }()
 	adapt := func(d actor.Down) proto.Message { return wrapperspb.String(d.Reason.String()) }
 	watcher := actor.MustSpawn(sys, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[proto.Message]) error {
 		born := actor.MustSpawn(sys, actor.Handler(func(*actor.Context, proto.Message) error { return nil }))

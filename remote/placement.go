@@ -71,7 +71,7 @@ func (n *Node) candidates(p Placement) []candidate {
 	}
 	n.mu.Lock()
 	for name, peer := range n.peers {
-		if peer.up && (p.kind != placeOn || p.name == name) {
+		if peer.up && (p.kind != placeOn || p.name == name) && !peer.now.failing() {
 			list = append(list, candidate{name, peer.now, int64(peer.now.load.Load()) + peer.now.spawning.Load()})
 		}
 	}
@@ -92,6 +92,12 @@ func (n *Node) candidates(p Placement) []candidate {
 		slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(affinity(p.name, b.name), affinity(p.name, a.name)) })
 	}
 	return list
+}
+
+// failing reports whether the session with the incarnation has just ended: it is about to be told that it is down.
+func (far *incarnation) failing() bool {
+	s := far.sess.Load()
+	return s != nil && s.ctx.Err() != nil
 }
 
 // affinity is how much a key belongs to a node: it goes to the one where this is highest.

@@ -312,7 +312,6 @@ func (t *task) drop() {
 func (t *task) begin(ctx *actor.Context, _ *spawnAsk) error {
 	ref, err := t.start()
 	if err != nil {
-		t.drop() // before its asker asks again
 		return ignoreGone(ctx.Fail(err))
 	}
 	if err := ctx.Reply(&greenroomv1.SpawnReply{Actor: ref.ID(), Load: t.n.load()}); err != nil {
@@ -324,6 +323,11 @@ func (t *task) begin(ctx *actor.Context, _ *spawnAsk) error {
 
 // start makes the behaviour and spawns it. The asker's watch begins before it does.
 func (t *task) start() (ref actor.AnyRef, err error) {
+	defer func() {
+		if !t.started { // runtime.Goexit included
+			t.drop() // before its asker asks again
+		}
+	}()
 	args, err := t.arguments()
 	if err == nil {
 		err = t.fn.suits(t.ask.GetTakes())

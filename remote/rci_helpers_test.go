@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"time"
 
-	netconditions "github.com/greenroom-go/greenroom/remote/internal/conditions"
+	"github.com/greenroom-go/greenroom/remote/internal/conditions"
 )
 
 func goexit() { runtime.Goexit() }
@@ -12,6 +12,6 @@ func goexit() { runtime.Goexit() }
 // slow slows the way between two nodes down.
 func slow(w *rciWorld, a, b string, latency time.Duration) {
 	for _, way := range [][2]string{{a, b}, {b, a}} {
-		w.net.Set(way[0], way[1], netconditions.Conditions{Latency: latency})
+		w.net.Set(way[0], way[1], conditions.Conditions{Latency: latency})
 	}
 }

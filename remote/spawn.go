@@ -362,11 +362,15 @@ func (o *order) at(ctx context.Context, c candidate) (*birth, error) {
 
 // ask asks another node.
 func (b *birth) ask(ctx context.Context, far *incarnation, req *greenroomv1.SpawnRequest) (*greenroomv1.SpawnReply, error) {
-	s, err := far.session(true)
+	s, err := far.way()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.expect(b.number, b.down); err != nil {
+	by, err := b.n.sys.RefAt(b.n.sys.NodeID(), req.GetBy())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.expect(by, b.number, b.down); err != nil {
 		return nil, err
 	}
 	far.spawning.Add(1)
@@ -384,7 +388,7 @@ func (b *birth) ask(ctx context.Context, far *incarnation, req *greenroomv1.Spaw
 const ownNumber = 1 << 63
 
 // expect begins a watch of an actor that the other side is about to start.
-func (s *session) expect(number uint64, down func(actor.Down)) error {
+func (s *session) expect(by actor.AnyRef, number uint64, down func(actor.Down)) error {
 	s.watchMu.Lock()
 	defer s.watchMu.Unlock()
 	if s.ctx.Err() != nil {
@@ -393,7 +397,7 @@ func (s *session) expect(number uint64, down func(actor.Down)) error {
 	if s.watches == nil {
 		s.watches = make(map[uint64]*watch)
 	}
-	s.watches[number] = &watch{down: down}
+	s.watches[number] = &watch{by: by, down: down}
 	return nil
 }
 
