@@ -190,7 +190,7 @@ func TestStalledProcess(t *testing.T) {
 		}
 		s.Stall(time.Minute)
 		w.net.Kill("b:1")
-		pass(downAfter)
+		pass(downAfter * 5 / 4)
 		wants(w, "one that is silent indeed", s.Ended(), actor.ErrNodeDown)
 	})
 }

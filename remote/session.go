@@ -115,7 +115,9 @@ func newSession(far *incarnation) *session {
 	s.granted.Store(uint32(link.AllRoles)) // until its Hello says otherwise
 	s.hear()
 	s.beatAt = time.Now()
+	s.mu.Lock() // it may beat before it is assigned
 	s.beat = time.AfterFunc(n.beatEvery(), s.onBeat)
+	s.mu.Unlock()
 	return s
 }
 
