@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -122,7 +123,7 @@ func TestStopDrains(t *testing.T) {
 // TestStopUnderFire stops nodes while everybody sends and links break: nothing is left running, ledgers add up (REM-23).
 func TestStopUnderFire(t *testing.T) {
 	for seed := range uint64(6) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			inWorld(t, seed, func(w *world) {
 				w.net.SetAll(conditions.Conditions{Latency: 3 * time.Millisecond})
 				a, b := w.pair(func(o *remote.Options) { o.WindowBytes = 64 << 10 })
