@@ -274,7 +274,7 @@ func TestLostLettersNameTheirReceivers(t *testing.T) {
 			for i, r := range to {
 				m := proto.Message(wrapperspb.Int64(int64(r.ID()))) //nolint:gosec // only to be compared
 				if (i+round)%2 == 0 {
-					m = wrapperspb.String(fmt.Sprint(r.ID()))
+					m = wrapperspb.String(strconv.FormatUint(r.ID(), 10))
 				}
 				holds(w, r.Send(w.patient(), m))
 			}
@@ -295,9 +295,9 @@ func TestLostLettersNameTheirReceivers(t *testing.T) {
 			case *text:
 				id = m.GetValue()
 			case *wrapperspb.Int64Value:
-				id = fmt.Sprint(uint64(m.GetValue())) //nolint:gosec // it came from there
+				id = strconv.FormatUint(uint64(m.GetValue()), 10) //nolint:gosec // it came from there
 			}
-			if id != fmt.Sprint(d.To.ID()) || d.Reason != actor.DeadNodeDown {
+			if id != strconv.FormatUint(d.To.ID(), 10) || d.Reason != actor.DeadNodeDown {
 				w.Fatalf("a letter to %v: %v, %v", d.To, d.Message, d.Reason)
 			}
 		}
