@@ -259,8 +259,8 @@ func (l *laneIn) resolve(e *wire.Envelope) (*routeIn, error) {
 	if e.Route > routesPerLane {
 		return nil, broken("route %d", e.Route)
 	}
-	if l.routes == nil {
-		l.routes = make([]routeIn, routesPerLane)
+	for int(e.Route) > len(l.routes) { // to 16, 64, 256 and 1,024, as the other side does
+		l.routes = append(l.routes, make([]routeIn, max(3*len(l.routes), firstRoutes))...)
 	}
 	r := &l.routes[e.Route-1]
 	if e.To != 0 {

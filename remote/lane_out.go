@@ -21,8 +21,9 @@ const (
 	pieceBytes = 32 << 10
 	// maxFrame is the longest frame that is read: a full one, the envelope that filled it, and what that says beside its message.
 	maxFrame = 128 << 10
-	// routesPerLane is how many routes have numbers at once.
+	// routesPerLane is how many routes have numbers at once. A lane begins with firstRoutes, since most have few.
 	routesPerLane = 1024
+	firstRoutes   = 16
 )
 
 // pair is a sender and a receiver. What goes from one to the other keeps its order.
@@ -198,14 +199,23 @@ func (l *laneOut) seal() {
 
 // address has e name the receiver and the type, by a route if it has a number.
 func (l *laneOut) address(e *wire.Envelope, to uint64, t *messageType) {
+	hash := uint32(to)*2654435761 + t.number*40503
 	if l.known == nil {
-		l.known = make([]route, routesPerLane)
+		l.known = make([]route, firstRoutes)
 	}
-	i := (uint32(to)*2654435761 + t.number*40503) % routesPerLane
+	i := hash % uint32(len(l.known))
+	for {
+		if l.known[i].to == to && l.known[i].t == t {
+			e.Route = i + 1
+			return
+		}
+		if l.known[i].t == nil || len(l.known) >= routesPerLane {
+			break
+		}
+		l.known = append(l.known, make([]route, 3*len(l.known))...) // what numbers mean stays
+		i = hash % uint32(len(l.known))
+	}
 	e.Route = i + 1
-	if l.known[i].to == to && l.known[i].t == t {
-		return
-	}
 	l.known[i] = route{to, t}
 	l.changes = append(l.changes, routeChange{i, route{to, t}})
 	e.To = to
@@ -326,6 +336,10 @@ func (l *laneOut) take() []byte {
 	defer l.mu.Unlock()
 	if l.next == len(l.q) && !l.number() {
 		l.waiting = true
+		if cap(l.cur) == frameBytes+pieceBytes { // empty: most lanes are idle most of the time
+			buffers.Put((*[frameBytes + pieceBytes]byte)(l.cur[:cap(l.cur)]))
+			l.cur = nil
+		}
 		return nil
 	}
 	f := l.q[l.next].data
@@ -437,10 +451,10 @@ func (l *laneOut) acked(n uint64) (ok bool) {
 
 // follow has shadow keep up with routes that changed in frames that have arrived.
 func (l *laneOut) follow(changes []routeChange) {
-	if len(changes) > 0 && l.shadow == nil {
-		l.shadow = make([]route, routesPerLane)
-	}
 	for _, c := range changes {
+		if missing := int(c.number) + 1 - len(l.shadow); missing > 0 {
+			l.shadow = append(l.shadow, make([]route, missing)...)
+		}
 		l.shadow[c.number] = c.route
 	}
 }
@@ -522,10 +536,11 @@ func (l *laneOut) read(all []lost, b []byte, changes []routeChange) []lost {
 			l.follow(changes[:1])
 			changes = changes[1:]
 		}
-		if x.to = x.To; x.Route != 0 && x.To == 0 && l.shadow != nil {
+		numbered := x.Route != 0 && int(x.Route) <= len(l.shadow)
+		if x.to = x.To; numbered && x.To == 0 {
 			x.to = l.shadow[x.Route-1].to
 		}
-		if x.Route != 0 && l.shadow != nil {
+		if numbered {
 			x.t = l.shadow[x.Route-1].t
 		} else if len(x.TypeName) > 0 {
 			x.t, _ = typeNamedBytes(x.TypeName)
