@@ -467,6 +467,8 @@ func (s *session) write(to link.Link, l *laneOut) (err error) {
 	if _, err := st.Write([]byte{streamLane, byte(l.n)}); err != nil {
 		return err
 	}
+	l.lend(st)
+	defer l.lend(nil)
 	for {
 		b := l.take()
 		if b != nil {
