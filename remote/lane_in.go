@@ -30,7 +30,7 @@ type laneIn struct {
 	routes   []routeIn
 	types    map[uint32]*typeIn
 	parts    map[uint64]*assembly
-	parting  int // bytes in parts
+	parting  int // bytes of the envelopes in parts, when they are whole
 	fresh    int // bytes in mailboxes that are not counted yet
 	handed   int // envelopes of the next frame that were handed out: not again, should that frame come again
 	names    int // bytes of the names in types
@@ -193,14 +193,14 @@ func (l *laneIn) piece(e *wire.Envelope, messages *uint64) error {
 		if l.parts == nil {
 			l.parts = make(map[uint64]*assembly)
 		}
-		a = &assembly{size: int(e.Size)}
+		if l.parting += int(e.Size); l.parting > l.s.node.opts.WindowBytes+limit { // the other side begins no more than fit into the window
+			return broken("more than %d bytes of unfinished envelopes", l.s.node.opts.WindowBytes+limit)
+		}
+		a = &assembly{size: int(e.Size), data: takeBulk(int(e.Size))}
 		l.parts[e.ID] = a
 	}
 	if len(e.Payload) == 0 || len(a.data)+len(e.Payload) > a.size {
 		return broken("pieces of %d bytes for an envelope of %d", len(a.data)+len(e.Payload), a.size)
-	}
-	if l.parting += len(e.Payload); l.parting > l.s.node.opts.WindowBytes+limit {
-		return broken("more than %d bytes of unfinished envelopes", l.s.node.opts.WindowBytes+limit)
 	}
 	a.data = append(a.data, e.Payload...)
 	if len(a.data) < a.size {
@@ -216,7 +216,11 @@ func (l *laneIn) piece(e *wire.Envelope, messages *uint64) error {
 	if err != nil || len(rest) > 0 || whole.Kind == greenroomv1.Kind_KIND_PIECE {
 		return broken("pieces that make no envelope")
 	}
-	return l.envelope(&whole, len(body), messages)
+	if err := l.envelope(&whole, len(body), messages); err != nil {
+		return err
+	}
+	giveBulk(a.data) // what has come of it has memory of its own
+	return nil
 }
 
 // envelope does what e says. Errors are those that end the link.

@@ -46,11 +46,14 @@ type routeChange struct {
 // frame is a part of a lane on its way: it is kept until the other side has it.
 type frame struct {
 	data     []byte // with its header
+	body     []byte // of a piece: what follows, which is a part of its envelope's buffer
 	messages uint32 // of those that count in the ledger
 	changes  []routeChange
 	last     *large // its last piece is in this frame
 	piece    bool
 }
+
+func (f *frame) len() int { return len(f.data) + len(f.body) }
 
 // laneOut is the sending side of a lane: a sequence of numbered frames that outlives links.
 //
@@ -79,6 +82,8 @@ type laneOut struct {
 	opened  int          // bytes of the envelopes that are begun and not sent in full
 	pieces  int          // bytes of pieces that are not acknowledged
 	bulk    bool         // it is the turn of a piece
+	busy    bool         // the writer is writing a frame
+	busyAt  uint64       // which: nobody else may use its memory then
 	writing bool         // there is a writer
 	waiting bool         // it waits to be woken
 
@@ -263,10 +268,11 @@ func appendMessage(b []byte, m proto.Message) (out []byte, err error) {
 // long queues a message that goes in pieces, or has to wait for one of its pair that does. It says all of its address itself.
 func (l *laneOut) long(p pair, t *messageType, e *wire.Envelope, m proto.Message, size int, counts uint32) error {
 	e.To, e.TypeName = p.to, []byte(t.name)
-	data := e.Append(make([]byte, 0, e.Len(size)), size)
+	data := e.Append(takeBulk(e.Len(size)), size)
 	head := len(data)
 	data, err := appendMessage(data, m)
 	if err != nil || len(data)-head != size {
+		giveBulk(data)
 		return marshalError(t, err)
 	}
 	l.enqueue(p, data, counts)
@@ -303,26 +309,23 @@ func (l *laneOut) piece() frame {
 	l.turns = l.turns[1:]
 	g := q.list[0]
 	f := frame{piece: true}
-	if g.sent == 0 && len(g.data) <= pieceBytes {
-		f.data = append(make([]byte, wire.FrameHeader, wire.FrameHeader+len(g.data)), g.data...)
-		g.sent = len(g.data)
-	} else {
+	part := g.data[g.sent:min(g.sent+pieceBytes, len(g.data))]
+	f.data, f.body = make([]byte, wire.FrameHeader, wire.FrameHeader+40), part
+	if len(part) < len(g.data) {
 		e := wire.Envelope{Kind: greenroomv1.Kind_KIND_PIECE, ID: g.id}
 		if g.sent == 0 {
 			e.Size = uint64(len(g.data))
 		}
-		part := g.data[g.sent:min(g.sent+pieceBytes, len(g.data))]
-		f.data = e.Append(make([]byte, wire.FrameHeader, wire.FrameHeader+len(part)+40), len(part))
-		f.data = append(f.data, part...)
-		g.sent += len(part)
+		f.data = e.Append(f.data, len(part))
 	}
+	g.sent += len(part)
 	if g.sent == len(g.data) {
 		f.last, f.messages = g, g.messages
 		q.list[0] = nil
 		q.list = q.list[1:]
 		l.opened -= len(g.data)
 	}
-	l.pieces += len(f.data)
+	l.pieces += f.len()
 	switch {
 	case len(q.list) == 0:
 		delete(l.pairs, q.pair)
@@ -336,20 +339,22 @@ func (l *laneOut) piece() frame {
 
 // take returns the next frame to write: nil if there is none. Pieces take turns with what else there is to send, and are bounded by
 // the other side's pace, so that a long message holds nobody up.
-func (l *laneOut) take() []byte {
+func (l *laneOut) take() (head, body []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.busy = false
 	if l.next == len(l.q) && !l.number() {
 		l.waiting = true
 		if cap(l.cur) == frameBytes+pieceBytes { // empty: most lanes are idle most of the time
 			buffers.Put((*[frameBytes + pieceBytes]byte)(l.cur[:cap(l.cur)]))
 			l.cur = nil
 		}
-		return nil
+		return nil, nil
 	}
-	f := l.q[l.next].data
+	f := &l.q[l.next]
+	l.busy, l.busyAt = true, l.base+uint64(l.next)
 	l.next++
-	return f
+	return f.data, f.body
 }
 
 // number numbers the next frame; false if there is none.
@@ -372,7 +377,7 @@ func (l *laneOut) number() bool {
 	default:
 		return false
 	}
-	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
+	wire.PutHeader(f.data, len(f.body), l.base+uint64(len(l.q)))
 	l.q = append(l.q, f)
 	return true
 }
@@ -437,7 +442,7 @@ func (l *laneOut) writeNow() bool {
 	if !l.number() {
 		return true // there is nothing
 	}
-	b := l.q[l.next].data
+	b := l.q[l.next].data // no piece: there are none
 	if l.direct.TryWrite(b) != nil {
 		return false // it would have to wait, or the link is gone, which the writer finds out
 	}
@@ -458,19 +463,23 @@ func (l *laneOut) acked(n uint64) (ok bool) {
 	}
 	small, long, messages := 0, 0, uint32(0)
 	count := int(n - l.base)
+	again := !l.busy || l.busyAt >= n // whether the memory of frames may be used again: one may be written a second time at the moment
 	for i := range l.q[:count] {
 		f := &l.q[i]
 		messages += f.messages
 		if f.piece {
-			l.pieces -= len(f.data)
+			l.pieces -= f.len()
 		} else {
 			small += len(f.data) - wire.FrameHeader
 		}
 		if f.last != nil {
 			long += len(f.last.data)
+			if again {
+				giveBulk(f.last.data)
+			}
 		}
 		l.follow(f.changes)
-		if cap(f.data) == frameBytes+pieceBytes {
+		if again && cap(f.data) == frameBytes+pieceBytes {
 			buffers.Put((*[frameBytes + pieceBytes]byte)(f.data[:cap(f.data)]))
 		}
 		*f = frame{}
