@@ -467,13 +467,20 @@ func (s *session) write(to link.Link, l *laneOut) (err error) {
 	if _, err := st.Write([]byte{streamLane, byte(l.n)}); err != nil {
 		return err
 	}
+	l.lend(st)
+	defer l.lend(nil)
 	for {
-		b := l.take()
-		if b != nil {
-			if _, err := st.Write(b); err != nil {
+		head, body := l.take()
+		if head != nil {
+			if _, err := st.Write(head); err != nil {
 				return err
 			}
-			s.count.wrote(1, len(b))
+			if len(body) > 0 {
+				if _, err := st.Write(body); err != nil {
+					return err
+				}
+			}
+			s.count.wrote(1, len(head)+len(body))
 			continue
 		}
 		select {
