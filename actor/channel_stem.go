@@ -75,6 +75,9 @@ func (s *Stem) Retains() bool { return s.ch.retain }
 // EndPoints is Channel.EndPoints.
 func (s *Stem) EndPoints() int { return s.ch.endPoints() }
 
+// Closed reports whether the channel is closed.
+func (s *Stem) Closed() bool { return s.ch.closed.Load() }
+
 // Close is Channel.Close.
 func (s *Stem) Close() { s.ch.close() }
 

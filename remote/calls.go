@@ -20,6 +20,8 @@ type outgoing struct {
 	done actor.Event      // of a Deliver
 	err  error            // its outcome, there once done is set
 	took time.Time
+
+	reply func(m proto.Message, err error) // gets the outcome, if it is not nil, and must not wait
 }
 
 // begin gives an outgoing call its number.
@@ -93,6 +95,10 @@ func (s *session) answered(e *wire.Envelope, m proto.Message, err error) {
 	if o == nil {
 		return // given up
 	}
+	if o.reply != nil {
+		o.reply(m, err)
+		return
+	}
 	if o.call.IsZero() {
 		o.err = err
 		o.done.Set()
@@ -110,6 +116,10 @@ func (s *session) failCalls(why error) {
 	s.calls = nil
 	s.callMu.Unlock()
 	for _, o := range calls {
+		if o.reply != nil {
+			o.reply(nil, why)
+			continue
+		}
 		if o.call.IsZero() {
 			o.err = why
 			o.done.Set()

@@ -40,6 +40,8 @@ type Node struct {
 	tasks atomic.Int64
 	serve [serviceLimit]actor.AnyRef // system services, by number
 
+	channels channelHub
+
 	mu       sync.Mutex
 	peers    map[string]*peer
 	fars     map[uint64]*incarnation

@@ -35,7 +35,9 @@ func (n *Node) routeTo(id uint64, t *typeIn) *routeIn {
 }
 
 // startServices starts the system services.
-func (n *Node) startServices() error { return nil }
+func (n *Node) startServices() error {
+	return startService(n, channelsService, "channels", actor.Handler(n.channelService))
+}
 
 // startService starts the service of that number: before any link.
 func startService[M proto.Message](n *Node, number uint64, name string, b actor.Behaviour[M]) error {
