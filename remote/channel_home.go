@@ -29,6 +29,7 @@ type channelHub struct {
 
 // finder waits for a channel to be published.
 type finder struct {
+	by      *search // nil for another node
 	found   func(*publication)
 	waiting func() bool // false: nobody waits any more
 }
@@ -128,6 +129,21 @@ func (h *channelHub) find(name string, f finder) error {
 	h.mu.Unlock()
 	f.found(p)
 	return nil
+}
+
+// unfind forgets a search of this node.
+func (h *channelHub) unfind(q *search) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := len(h.finds[q.name])
+	if before == 0 {
+		return
+	}
+	list := slices.DeleteFunc(h.finds[q.name], func(f finder) bool { return f.by == q })
+	h.findN -= before - len(list)
+	if h.finds[q.name] = list; len(list) == 0 {
+		delete(h.finds, q.name)
+	}
 }
 
 // sweep forgets searches that were given up. The caller holds mu.
@@ -266,7 +282,7 @@ func (n *Node) channelService(ctx *actor.Context, m *greenroomv1.ChannelRequest)
 		if err != nil {
 			return nil // no call: nobody waits
 		}
-		err = h.find(w.Find.GetName(), finder{func(p *publication) { _ = r.Reply(p.info()) }, r.Waiting})
+		err = h.find(w.Find.GetName(), finder{found: func(p *publication) { _ = r.Reply(p.info()) }, waiting: r.Waiting})
 		if err != nil {
 			_ = r.Fail(err)
 		}

@@ -42,10 +42,11 @@ func (n *Node) findChannel(ctx context.Context, name, where string) (*foundChann
 	q.ctx, q.stop = context.WithCancel(n.ctx)
 	defer q.stop()
 	if where == "" || where == n.name {
-		f := finder{func(p *publication) { q.end(&foundChannel{typeName: p.typeName, pub: p}, nil) }, func() bool { return q.ctx.Err() == nil }}
-		if err := n.channels.find(name, f); err != nil {
+		found := func(p *publication) { q.end(&foundChannel{typeName: p.typeName, pub: p}, nil) }
+		if err := n.channels.find(name, finder{q, found, func() bool { return q.ctx.Err() == nil }}); err != nil {
 			return nil, err
 		}
+		defer n.channels.unfind(q)
 	}
 	if where != n.name && !q.done.IsSet() {
 		n.mu.Lock()
