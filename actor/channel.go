@@ -289,7 +289,7 @@ func SubscribeAs[N, M proto.Message](ctx context.Context, c *Channel[M], ref Ref
 }
 
 // SubscribeChannel has other pass on what is sent to c from now on; c keeps it from being collected. Doing it again changes nothing.
-// A retained message is for actors: other gets none, and hands out its own. ctx is for subscribers on other nodes; nothing waits yet.
+// A retained message is for actors: other gets none, and hands out its own. ctx is for what may come: nothing waits.
 // Errors: ErrChannelClosed if either is; *ChannelCycleError if c would get its messages back, also when two attempts at once would
 // make a cycle together: one of them is refused.
 func (c *Channel[M]) SubscribeChannel(_ context.Context, other *Channel[M]) (*Subscription, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -219,9 +220,9 @@ func (p *publication) delivery(ctx *actor.Context, d *greenroomv1.ChannelDeliver
 	}
 	r, err := ctx.Responder()
 	if err != nil {
-		return nil // a stranger's call that nobody waits for
+		return err // never: it is a call
 	}
-	from := context.Context(p.n.ctx)
+	from := p.n.ctx
 	if s := p.n.sessionWith(d.GetNode()); s != nil {
 		from = s.ctx // who asks is on that node: with it goes the wait
 	}
@@ -271,19 +272,19 @@ func (n *Node) sessionWith(node uint64) *session {
 	return far.sess.Load()
 }
 
-// --- the service ---
-
 // channelService serves other nodes.
 func (n *Node) channelService(ctx *actor.Context, m *greenroomv1.ChannelRequest) error {
 	h := &n.channels
 	switch w := m.GetWhat().(type) {
 	case *greenroomv1.ChannelRequest_Find:
+		if !ctx.IsCall() {
+			return nil // nobody waits
+		}
 		r, err := ctx.Responder()
 		if err != nil {
-			return nil // no call: nobody waits
+			return err // never: it is a call
 		}
-		err = h.find(w.Find.GetName(), finder{found: func(p *publication) { _ = r.Reply(p.info()) }, waiting: r.Waiting})
-		if err != nil {
+		if err := h.find(w.Find.GetName(), finder{found: func(p *publication) { _ = r.Reply(p.info()) }, waiting: r.Waiting}); err != nil {
 			_ = r.Fail(err)
 		}
 	case *greenroomv1.ChannelRequest_Attach:
@@ -404,7 +405,7 @@ func (p *publication) branch(to actor.AnyRef) *branch {
 // counted takes note of how many end points a node has.
 func (p *publication) counted(m *greenroomv1.ChannelCount) {
 	b := p.branch(p.n.refTo(m.GetNode(), m.GetProxy()))
-	if b != nil && b.count(m.GetVersion(), int64(min(m.GetCount(), 1<<40))) {
+	if b != nil && b.count(m.GetVersion(), int64(min(m.GetCount(), math.MaxInt32))) {
 		p.stem.BranchChanged()
 	}
 }
@@ -420,8 +421,6 @@ func (p *publication) detach(to actor.AnyRef, end *greenroomv1.ChannelEnd) {
 		b.end(end)
 	}
 }
-
-// --- the way to one node ---
 
 // branch is the way from a channel to its subscribers on one other node: actor.Branch. All goes to one actor there, the proxy, by one lane
 // and from nobody, so that it keeps its order. It lives as long as its session.
@@ -641,7 +640,7 @@ func (b *branch) progressed(number, n uint64) {
 	p := b.asked[number]
 	var notify func()
 	if p != nil && !p.over {
-		p.reached = max(p.reached, int(min(n, 1<<40)))
+		p.reached = max(p.reached, int(min(n, math.MaxInt32)))
 		notify = p.notify
 	}
 	b.mu.Unlock()
@@ -657,7 +656,7 @@ func (p *passage) answered(m proto.Message, err error) {
 	delete(b.asked, p.number)
 	switch r, ok := m.(*greenroomv1.ChannelReached); {
 	case ok:
-		p.reached = int(min(r.GetReached(), 1<<40))
+		p.reached = int(min(r.GetReached(), math.MaxInt32))
 		if f := r.GetFailure(); f != nil {
 			p.err = fmt.Errorf("on %s: %w", b.s.far, b.s.node.errorFrom(f, b.s.far.String()))
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -120,8 +121,6 @@ func (q *search) ask(s *session) {
 		q.end(nil, err)
 	}
 }
-
-// --- another node's channel ---
 
 // outlet is another node's channel as this node uses it. It lives as long as the session with the other, and as the channel.
 type outlet struct {
@@ -252,7 +251,7 @@ func (o *outlet) deliver(ctx context.Context, m proto.Message, atLeast uint32) (
 }
 
 func reachedFrom(n *Node, s *session, r *greenroomv1.ChannelReached) (int, error) {
-	reached := int(min(r.GetReached(), 1<<40))
+	reached := int(min(r.GetReached(), math.MaxInt32))
 	if f := r.GetFailure(); f != nil {
 		return reached, n.errorFrom(f, s.far.String())
 	}
@@ -282,8 +281,6 @@ func (o *outlet) endPoints(ctx context.Context) (int, error) {
 	}
 	return reachedFrom(o.n, o.s, r)
 }
-
-// --- what stands for it here ---
 
 // proxy is what stands here for another node's channel: a local channel, and the actor that gets from the home what is sent.
 type proxy struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -591,7 +592,7 @@ func TestPublishRefuses(t *testing.T) {
 		for i := range remote.MaxChannels {
 			ch, _ := actor.NewChannel[*text](a.System())
 			names = append(names, ch)
-			if err = remote.Publish(a, fmt.Sprint(i), ch); err != nil {
+			if err = remote.Publish(a, strconv.Itoa(i), ch); err != nil {
 				break
 			}
 		}
