@@ -16,12 +16,14 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/greenroom-go/greenroom/actor"
-	"github.com/greenroom-go/greenroom/mailbox"
 	"github.com/greenroom-go/greenroom/remote"
 	"github.com/greenroom-go/greenroom/remote/internal/conditions"
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 	"github.com/greenroom-go/greenroom/remote/internal/link/simlink"
 )
+
+// suspend is mailbox.Suspend: package remote knows no mailboxes.
+const suspend = 1
 
 // chanNet is some nodes on a simulated network.
 type chanNet struct {
@@ -280,7 +282,7 @@ func TestChannelDeliverLeavesSlowOnesBehind(t *testing.T) {
 		gate := make(chan struct{})
 		slow := actor.MustSpawn(c.nodes["b"].System(), actor.Handler(func(ctx *actor.Context, _ *text) error {
 			return ctx.Block(func() { <-gate })
-		}), actor.Options{Mailbox: actor.Mailbox{Capacity: 1, Overflow: mailbox.Suspend}})
+		}), actor.Options{Mailbox: actor.Mailbox{Capacity: 1, Overflow: suspend}})
 		if _, err := b.Subscribe(c.ctx, slow, actor.SubscribeOptions{Slow: actor.SlowSuspend}); err != nil {
 			t.Fatal(err)
 		}
@@ -661,7 +663,7 @@ func TestChannelBackpressure(t *testing.T) {
 			handled++
 			mu.Unlock()
 			return err
-		}), actor.Options{Mailbox: actor.Mailbox{Capacity: 4, Overflow: mailbox.Suspend}})
+		}), actor.Options{Mailbox: actor.Mailbox{Capacity: 4, Overflow: suspend}})
 		if _, err := b.Subscribe(c.ctx, slow, actor.SubscribeOptions{Slow: actor.SlowSuspend}); err != nil {
 			t.Fatal(err)
 		}
