@@ -356,6 +356,11 @@ func (l *laneIn) open(e *wire.Envelope, r *routeIn) (m proto.Message, err error)
 	if err := unmarshalFresh.Unmarshal(e.Payload, m); err != nil {
 		return nil, fmt.Errorf("remote: %s: %w: %w", r.t.name, ErrUnknownType, err)
 	}
+	if r.service != 0 {
+		if err := l.s.speaksForItself(m); err != nil {
+			return m, err
+		}
+	}
 	return m, nil
 }
 
