@@ -205,7 +205,7 @@ func (s *session) serve(g *greeting) (err error) {
 	s.node.log.Info("link up", "peer", s.far.String(), "addr", g.l.Addr(), "dialed", g.l.Dialed())
 	s.node.begin(func() { s.acceptStreams(at) })
 	s.node.begin(func() { s.readDatagrams(at) })
-	err = s.listen(g.l, g.r)
+	err = s.listen(g.r)
 	s.closeLink(g.l, err)
 	s.detach(at, err)
 	return err

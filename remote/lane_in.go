@@ -77,7 +77,7 @@ var unmarshalFresh = proto.UnmarshalOptions{RecursionLimit: 100, Merge: true}
 // new is an empty message: for those of generated code what their MessageType's New does, by a shorter way.
 func (t *typeIn) new() proto.Message {
 	if t.elem != nil {
-		if m, ok := reflect.New(t.elem).Interface().(proto.Message); ok {
+		if m, ok := reflect.TypeAssert[proto.Message](reflect.New(t.elem)); ok {
 			return m
 		}
 	}
@@ -261,11 +261,12 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 		*messages += r.counts()
 		l.deliver(e, r, size)
 		return nil
+	default:
+		if int(e.Kind) >= len(greenroomv1.Kind_name) {
+			return broken("an envelope of kind %d", e.Kind)
+		}
+		return l.s.control(l, e, r)
 	}
-	if int(e.Kind) >= len(greenroomv1.Kind_name) {
-		return broken("an envelope of kind %d", e.Kind)
-	}
-	return l.s.control(l, e, r)
 }
 
 // resolve finds out whom e is for, and of which type its message is.

@@ -127,6 +127,7 @@ func (l *laneOut) message(p pair, t *messageType, e *wire.Envelope, m proto.Mess
 		if !isService(p.to) {
 			counts = 1
 		}
+	default: // in no ledger
 	}
 	if size > pieceBytes || len(l.pairs) > 0 && l.pairs[p] != nil {
 		return l.long(p, t, e, m, size, counts)
@@ -272,10 +273,9 @@ func (l *laneOut) nameType(e *wire.Envelope, t *messageType) {
 }
 
 func appendMessage(b []byte, m proto.Message) (out []byte, err error) {
-	out = b
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicked("a message's marshaller", v)
+			out, err = b, panicked("a message's marshaller", v)
 		}
 	}()
 	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
