@@ -123,7 +123,7 @@ func (s *session) arrived(l *laneIn, n int) {
 	l.received++
 	l.handed = 0
 	s.ackBytes += n
-	s.dirtyLocked(s.ackBytes >= s.node.opts.WindowBytes/8)
+	s.dirtyLocked(s.ackBytes >= s.node.opts.WindowBytes/32) // pieces wait for acks, and what waits behind pieces with them
 }
 
 // ackDelay is how long the peer may wait to be told what has arrived.
