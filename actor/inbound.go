@@ -83,6 +83,18 @@ func (in *Inbound) pushWait(ctx context.Context, id uint64, env envelope) error 
 type Caller interface {
 	// Answered is called once, unless the caller gave up, by whoever answers: it must be quick and must not wait.
 	Answered(m proto.Message, err error)
+	// Life ends when the caller's node is declared down.
+	Life() context.Context
+}
+
+// CallerLife ends when the node that the call in hand came from is declared down: for what serves a caller beyond its answer. nil: the
+// caller is in this process, or there is no call in hand.
+func (ctx *Context) CallerLife() context.Context {
+	c := ctx.here()
+	if c == nil || !ctx.answers || c.env.call.back == nil {
+		return nil
+	}
+	return c.env.call.back.Life()
 }
 
 func (in *Inbound) push(id uint64, env envelope) error {

@@ -52,6 +52,18 @@ func (r AnyRef) Node() uint64 {
 	return r.node.id
 }
 
+// System is the one of this process that r belongs to: the actor's own or, if it lives on another node, the one that reaches it there. nil
+// for the zero ref.
+func (r AnyRef) System() *System {
+	switch {
+	case r.node == nil:
+		return nil
+	case r.Remote():
+		return r.node.home
+	}
+	return r.node.sys
+}
+
 // String renders the ref for logs: "actor 12.1" is generation 1 of index 12, and "actor 12.1@..." that of another node.
 func (r AnyRef) String() string {
 	if r.node == nil {

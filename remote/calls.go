@@ -258,6 +258,9 @@ func (c *incoming) Answered(m proto.Message, err error) {
 	}
 }
 
+// Life implements actor.Caller.
+func (c *incoming) Life() context.Context { return c.s.ctx }
+
 // refuse answers a call that reached nobody.
 func (c *incoming) refuse(err error) {
 	if c.finish() {

@@ -52,7 +52,7 @@ func Stream[R, M proto.Message](ctx context.Context, service actor.Ref[M], reque
 	return func(yield func(R, error) bool) {
 		ctx, cancel := WithTimeout(ctx, timeout)
 		defer cancel()
-		o, err := actor.Call[*opened](ctx, service, request)
+		o, err := openAt(ctx, service, request)
 		if err != nil {
 			yield(as[R](nil, err))
 			return
@@ -61,6 +61,15 @@ func Stream[R, M proto.Message](ctx context.Context, service actor.Ref[M], reque
 		defer func() { in.cancel(ctx, ErrGone) }() // ends what has not ended, also when the loop panics
 		all(func() (R, error) { return as[R](in.receive(ctx)) })(yield)
 	}
+}
+
+// openAt asks a service for a stream.
+func openAt[M proto.Message](ctx context.Context, service actor.Ref[M], request M) (*opened, error) {
+	m, err := actor.Call[proto.Message](ctx, service, request)
+	if err != nil {
+		return nil, err
+	}
+	return openedBy(service, m)
 }
 
 // stream is a stream that its caller holds in hand.
@@ -78,7 +87,7 @@ type stream struct {
 // open calls the service and has the stream end with ctx.
 func open[M proto.Message](ctx context.Context, service actor.Ref[M], request M, timeout time.Duration) (*stream, error) {
 	bounded, cancel := WithTimeout(ctx, timeout)
-	o, err := actor.Call[*opened](bounded, service, request)
+	o, err := openAt(bounded, service, request)
 	if err != nil {
 		cancel()
 		return nil, err

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"context"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/greenroom-go/greenroom/actor"
@@ -15,10 +17,12 @@ const Window = 32
 type pipe struct {
 	reader actor.Responder // whom the next item goes to
 	reads  bool            // there is one
+	apart  bool            // it is on another node
 	writer actor.Responder // who waits for room
 	writes bool
 	sent   uint64 // by the writer, as it says
 	pulled uint64 // by the reader
+	failed error  // what a reader on another node is still to be told
 }
 
 // finish ends a stream from the service's side; it never leaves the process. In the mailbox it comes behind the items.
@@ -33,9 +37,14 @@ type failure struct{ err error }
 
 func (f *failure) Error() string { return f.err.Error() }
 
-// openPipe starts a pipe as a child of the actor.
-func openPipe(ctx *actor.Context) (actor.Ref[proto.Message], error) {
-	return actor.Spawn(ctx, actor.Routine(runPipe), actor.Options{Daemon: true})
+// openPipe starts a pipe as a child of the actor. It ends with life, which is that of the caller's node if it is another one.
+func openPipe(ctx *actor.Context, life context.Context) (actor.Ref[proto.Message], error) {
+	return actor.Spawn(ctx, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[proto.Message]) error {
+		if life != nil {
+			defer context.AfterFunc(life, ctx.Self().Stop)()
+		}
+		return runPipe(ctx, in)
+	}), actor.Options{Daemon: true})
 }
 
 func runPipe(ctx *actor.Context, in *actor.Inbox[proto.Message]) error {
@@ -67,6 +76,11 @@ func (p *pipe) handle(ctx *actor.Context, m proto.Message) (over bool) {
 	case *greenroomv1.StreamCancel:
 		return true
 	case *greenroomv1.StreamPull:
+		if p.failed != nil {
+			_ = ctx.Fail(p.failed)
+			return true
+		}
+		p.apart = m.Apart
 		p.reader, err = ctx.Responder()
 		p.reads = err == nil
 	case *greenroomv1.StreamCredit:
@@ -81,8 +95,7 @@ func (p *pipe) handle(ctx *actor.Context, m proto.Message) (over bool) {
 		_ = p.reader.Reply(m) // nobody is left to be told of an error
 		return true
 	case *finish:
-		p.finish(m)
-		return true
+		return p.finish(m)
 	default:
 		p.reads = false
 		p.pulled++
@@ -97,10 +110,16 @@ func (p *pipe) handle(ctx *actor.Context, m proto.Message) (over bool) {
 
 func (p *pipe) room() *greenroomv1.StreamRoom { return &greenroomv1.StreamRoom{Pulled: p.pulled} }
 
-func (p *pipe) finish(f *finish) {
-	if f.err != nil {
+// finish ends the stream and reports whether it is over: a reader on another node has to come back for the error.
+func (p *pipe) finish(f *finish) (over bool) {
+	switch {
+	case f.err == nil:
+		_ = p.reader.Reply(f.last)
+	case p.apart:
+		p.failed, p.reads = f.err, false
+		return p.reader.Reply(&greenroomv1.StreamEnd{Failed: true}) != nil
+	default:
 		_ = p.reader.Fail(&failure{f.err})
-		return
 	}
-	_ = p.reader.Reply(f.last)
+	return true
 }

@@ -14,8 +14,12 @@ import (
 	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
 )
 
-// patience is how long a reader whose pipe has gone waits for the end of the service, which says why.
-const patience = 100 * time.Millisecond
+// patience is how long a reader whose pipe has gone waits for the end of the service, which says why; patienceApart is that for a service on
+// another node.
+const (
+	patience      = 100 * time.Millisecond
+	patienceApart = time.Second
+)
 
 // reader is the receiving end of a pipe. One goroutine at a time may use it.
 type reader struct {
@@ -30,9 +34,14 @@ func (r *reader) receive(ctx context.Context) (proto.Message, error) {
 	if r.over != nil {
 		return nil, r.over
 	}
-	m, err := call[proto.Message](ctx, r.pipe, &greenroomv1.StreamPull{})
+	m, err := call[proto.Message](ctx, r.pipe, &greenroomv1.StreamPull{Apart: r.pipe.Remote()})
 	var failed *failure
-	switch _, last := m.(*greenroomv1.StreamEnd); {
+	switch end, last := m.(*greenroomv1.StreamEnd); {
+	case last && end.GetFailed():
+		if _, err = call[proto.Message](ctx, r.pipe, &greenroomv1.StreamPull{Apart: true}); err == nil {
+			err = errors.New("rpc: the service has failed the stream")
+		}
+		r.end(err)
 	case last:
 		r.end(io.EOF)
 	case errors.As(err, &failed):
@@ -71,7 +80,11 @@ func (r *reader) fault(ctx context.Context, err error) error {
 
 // endOf is why a pipe of that service has gone: how the service ended, if it did.
 func endOf(ctx context.Context, service actor.AnyRef, err error) error {
-	bounded, cancel := WithTimeout(ctx, patience)
+	wait := patience
+	if service.Remote() {
+		wait = patienceApart
+	}
+	bounded, cancel := WithTimeout(ctx, wait)
 	defer cancel()
 	_, why := service.Wait(bounded)
 	var exit *actor.ExitError

@@ -70,10 +70,32 @@ func Unexpected(ctx *actor.Context, m proto.Message) error {
 	return Answer(ctx, nil, fmt.Errorf("rpc: %w: no method takes a %T", actor.ErrWrongType, m))
 }
 
-// opened answers the request that opens a stream. Its refs are what callers in this process go by.
+// opened answers the request that opens a stream. Its refs are what callers in this process go by; others get the message alone.
 type opened struct {
 	*greenroomv1.StreamOpened
 	up, down actor.Ref[proto.Message]
+}
+
+// openedBy is what that service has answered.
+func openedBy[M proto.Message](service actor.Ref[M], m proto.Message) (o *opened, err error) {
+	switch m := m.(type) {
+	case *opened:
+		return m, nil
+	case *greenroomv1.StreamOpened:
+		o = &opened{StreamOpened: m}
+		sys := service.System()
+		if o.up.AnyRef, err = sys.RefFromProto(m.GetUp()); err == nil {
+			o.down.AnyRef, err = sys.RefFromProto(m.GetDown())
+		}
+		if err == nil && o.down.IsZero() {
+			err = actor.ErrNoActor
+		}
+		if err != nil {
+			return nil, fmt.Errorf("rpc: the stream of %v: %w", service.AnyRef, err)
+		}
+		return o, nil
+	}
+	return nil, fmt.Errorf("rpc: %v opens no stream: %w: it answers with a %T", service.AnyRef, actor.ErrWrongType, m)
 }
 
 // accept opens the pipes of a stream and tells the caller, who waits for them; false if there is no such caller.
@@ -82,9 +104,10 @@ func accept(ctx *actor.Context, takes bool) (o opened, ok bool) {
 		return o, false
 	}
 	o.StreamOpened = &greenroomv1.StreamOpened{}
+	life := ctx.CallerLife()
 	var err error
-	if o.down, err = openPipe(ctx); err == nil && takes {
-		o.up, err = openPipe(ctx)
+	if o.down, err = openPipe(ctx, life); err == nil && takes {
+		o.up, err = openPipe(ctx, life)
 		o.StreamOpened.Up = o.up.Proto()
 	}
 	if err == nil {

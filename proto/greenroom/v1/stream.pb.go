@@ -78,7 +78,10 @@ func (x *StreamOpened) GetDown() *Ref {
 
 // StreamPull asks for the next item. The answer is the item itself, or StreamEnd.
 type StreamPull struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The reader is on another node: should the service fail the stream the answer is a StreamEnd that says so, and the next pull fails with
+	// the service's error. So it is not mistaken for an error of the pull's own.
+	Apart         bool `protobuf:"varint,1,opt,name=apart,proto3" json:"apart,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,6 +114,13 @@ func (x *StreamPull) ProtoReflect() protoreflect.Message {
 // Deprecated: Use StreamPull.ProtoReflect.Descriptor instead.
 func (*StreamPull) Descriptor() ([]byte, []int) {
 	return file_greenroom_v1_stream_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StreamPull) GetApart() bool {
+	if x != nil {
+		return x.Apart
+	}
+	return false
 }
 
 // StreamCredit asks for room: the answer is a StreamRoom, once at most half of what the stream holds is not pulled yet.
@@ -216,7 +226,9 @@ func (x *StreamRoom) GetPulled() uint64 {
 
 // StreamEnd comes behind the last item.
 type StreamEnd struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service has failed the stream: the next pull tells how.
+	Failed        bool `protobuf:"varint,1,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +261,13 @@ func (x *StreamEnd) ProtoReflect() protoreflect.Message {
 // Deprecated: Use StreamEnd.ProtoReflect.Descriptor instead.
 func (*StreamEnd) Descriptor() ([]byte, []int) {
 	return file_greenroom_v1_stream_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StreamEnd) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
 }
 
 // StreamCancel gives up a stream. Items that were not pulled become dead letters.
@@ -295,16 +314,18 @@ const file_greenroom_v1_stream_proto_rawDesc = "" +
 	"\x19greenroom/v1/stream.proto\x12\fgreenroom.v1\x1a\x16greenroom/v1/ref.proto\"X\n" +
 	"\fStreamOpened\x12!\n" +
 	"\x02up\x18\x01 \x01(\v2\x11.greenroom.v1.RefR\x02up\x12%\n" +
-	"\x04down\x18\x02 \x01(\v2\x11.greenroom.v1.RefR\x04down\"\f\n" +
+	"\x04down\x18\x02 \x01(\v2\x11.greenroom.v1.RefR\x04down\"\"\n" +
 	"\n" +
-	"StreamPull\"4\n" +
+	"StreamPull\x12\x14\n" +
+	"\x05apart\x18\x01 \x01(\bR\x05apart\"4\n" +
 	"\fStreamCredit\x12\x12\n" +
 	"\x04sent\x18\x01 \x01(\x04R\x04sent\x12\x10\n" +
 	"\x03now\x18\x02 \x01(\bR\x03now\"$\n" +
 	"\n" +
 	"StreamRoom\x12\x16\n" +
-	"\x06pulled\x18\x01 \x01(\x04R\x06pulled\"\v\n" +
-	"\tStreamEnd\"\x0e\n" +
+	"\x06pulled\x18\x01 \x01(\x04R\x06pulled\"#\n" +
+	"\tStreamEnd\x12\x16\n" +
+	"\x06failed\x18\x01 \x01(\bR\x06failed\"\x0e\n" +
 	"\fStreamCancelBBZ@github.com/greenroom-go/greenroom/proto/greenroom/v1;greenroomv1b\x06proto3"
 
 var (

@@ -10,8 +10,9 @@ import (
 // reserved are the names that actor.Ref gives to every typed ref. An rpc of such a name would hide the method or field that
 // it has from there.
 var reserved = map[string]bool{
-	"Alive": true, "Any": true, "AnyRef": true, "Current": true, "Deliver": true, "Drain": true, "ID": true, "Interrupt": true, "IsZero": true,
-	"Kill": true, "Node": true, "Proto": true, "Queued": true, "Ref": true, "Resume": true, "Send": true, "Shutdown": true, "Stop": true, "String": true, "Wait": true,
+	"Alive": true, "Any": true, "AnyRef": true, "Current": true, "Deliver": true, "Drain": true, "Fire": true, "ID": true, "Interrupt": true, "IsZero": true,
+	"Kill": true, "Node": true, "Proto": true, "Queued": true, "Ref": true, "Remote": true, "Resume": true, "Send": true, "Shutdown": true,
+	"Stop": true, "String": true, "System": true, "Takes": true, "Wait": true,
 }
 
 // base is what the Go names of a service are made of: its name without the word Service at the end.
