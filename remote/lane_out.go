@@ -401,7 +401,7 @@ func (l *laneOut) number() bool {
 // nextPair reports whether there is a piece to send; the pair at the front of turns sends it. The other side holds what is begun in
 // memory: no more is begun than fits into the window, but for a single one that is longer.
 func (l *laneOut) nextPair() bool {
-	if l.pieces >= l.s.pieceWindow {
+	if int64(l.pieces) >= l.s.pieceWindow.Load() {
 		return false
 	}
 	for range l.waits {
