@@ -8,15 +8,24 @@ import (
 	"testing"
 )
 
-// TestReadme vets and runs the program in the README as it stands there, and compares what it prints with what the README
-// says.
+// TestReadme vets and runs the programs in the README as they stand there, and compares what they print with what the README says.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, rest := fenced(t, string(text), "go")
-	want, _ := fenced(t, rest, "text")
+	rest := string(text)
+	for strings.Contains(rest, "\n```go\n") {
+		var program, want string
+		program, rest = fenced(t, rest, "go")
+		want, rest = fenced(t, rest, "text")
+		prints(t, program, want)
+	}
+}
+
+// prints checks what a program prints.
+func prints(t *testing.T, program, want string) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "main.go")
 	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
 		t.Fatal(err)
@@ -32,7 +41,7 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("go run: %v\n%v", err, &errs)
 	}
 	if string(out) != want {
-		t.Errorf("the program of the README prints\n%s\nand the README says\n%s", out, want)
+		t.Errorf("a program of the README prints\n%s\nand the README says\n%s", out, want)
 	}
 }
 

@@ -595,6 +595,9 @@ func (o *openCalls) add(ref callRef) {
 	o.list = append(o.list, ref)
 }
 
+// Waiting reports whether the caller still waits for an answer.
+func (r Responder) Waiting() bool { return r.ref.c != nil && r.ref.c.waiting(r.ref.seq) }
+
 // Reply answers the call with m, from any goroutine. ErrCallerGone: nobody waits any more, m was dead-lettered.
 func (r Responder) Reply(m proto.Message) error {
 	if noMessage(m) {

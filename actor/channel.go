@@ -97,7 +97,12 @@ type channel struct {
 	lasts    uint64    // how often that has changed
 	barriers list.List // of *latch: each opens when there may be more end points, or the channel is closed
 
-	parents []*channel // that this one is subscribed to; guarded by hierarchy
+	branches []Branch // to other nodes; guarded by mu
+	onChange func()   // guarded by mu
+	onClose  func()   // guarded by mu
+
+	parents []*channel  // that this one is subscribed to; guarded by hierarchy
+	foreign []ChannelID // of other nodes, that messages come through; guarded by hierarchy
 }
 
 // hierarchy guards who is subscribed to whom among channels, of all Systems, so that two attempts at once make no cycle. It is taken
@@ -132,6 +137,7 @@ type how struct {
 type audience struct {
 	members  []member
 	channels []*channel
+	branches []Branch
 }
 
 // member is a subscribed actor, with all that a delivery needs side by side.
@@ -226,7 +232,11 @@ func (ch *channel) setTransform(f func(any) (any, bool)) {
 //
 // Cost: BenchmarkChannel. From inside an actor pass its own Context: another ctx, or another goroutine, takes the shared queue.
 func (c *Channel[M]) Send(ctx context.Context, m M) error {
-	_, err := c.Deliver(ctx, m, 0)
+	if c.core() == nil {
+		return ErrChannelClosed
+	}
+	_, err := c.ch.publish(ctx, m, 0, false, nil)
+	runtime.KeepAlive(c)
 	return err
 }
 
@@ -242,7 +252,7 @@ func (c *Channel[M]) Deliver(ctx context.Context, m M, atLeast int) (int, error)
 	if c.core() == nil {
 		return 0, ErrChannelClosed
 	}
-	n, err := c.ch.publish(ctx, m, atLeast)
+	n, err := c.ch.publish(ctx, m, atLeast, true, nil)
 	runtime.KeepAlive(c) // it is not closed for want of anybody who has it meanwhile
 	return n, err
 }
@@ -279,7 +289,7 @@ func SubscribeAs[N, M proto.Message](ctx context.Context, c *Channel[M], ref Ref
 }
 
 // SubscribeChannel has other pass on what is sent to c from now on; c keeps it from being collected. Doing it again changes nothing.
-// A retained message is for actors: other gets none, and hands out its own. ctx is for subscribers on other nodes; nothing waits yet.
+// A retained message is for actors: other gets none, and hands out its own. ctx is for what may come: nothing waits.
 // Errors: ErrChannelClosed if either is; *ChannelCycleError if c would get its messages back, also when two attempts at once would
 // make a cycle together: one of them is refused.
 func (c *Channel[M]) SubscribeChannel(_ context.Context, other *Channel[M]) (*Subscription, error) {
@@ -353,6 +363,9 @@ func (ch *channel) reach(counted map[*channel]int) int {
 	for child := range ch.channels {
 		below = append(below, child)
 	}
+	for _, b := range ch.branches {
+		n += b.EndPoints()
+	}
 	ch.mu.Unlock()
 	for _, child := range below {
 		n += child.reach(counted)
@@ -413,8 +426,11 @@ func (ch *channel) subscribe(ctx context.Context, ref AnyRef, adapt func(any) (a
 	case len(o) == 1:
 		h.slow = o[0].Slow
 	}
-	if ref.IsZero() {
+	switch {
+	case ref.IsZero():
 		return nil, ErrNoActor
+	case ref.Remote():
+		return nil, fmt.Errorf("actor: channel %s: %v lives on another node: remote.OpenChannel there, and subscribe it there: %w", ch.name, ref, ErrNoActor)
 	}
 	ch.sys.awaitTurn("subscribes "+ref.String()+" to "+ch.name, nil)
 	var f fanout
@@ -596,6 +612,7 @@ func (s *Subscription) end(why error) bool {
 		return false
 	}
 	s.child.orphan(s.ch)
+	s.child.announce()
 	return true
 }
 
@@ -624,6 +641,9 @@ func (s *Subscription) leave(why error) bool {
 	ch.mu.Unlock()
 	if s.child == nil {
 		s.unlink()
+		ch.shrunk()
+	} else {
+		ch.shrunkLocked()
 	}
 	letGo(freed)
 	return true
@@ -667,26 +687,30 @@ func (ch *channel) adopt(child *channel, keep any) (*Subscription, error) {
 	if path := child.pathTo(ch, make(map[*channel]bool)); path != nil {
 		return nil, &ChannelCycleError{append([]string{ch.name}, path...)}
 	}
-	if child.closed.Load() {
+	if child.closed.Load() || ch.closed.Load() { // which hierarchy guards, too
 		return nil, ErrChannelClosed
 	}
 	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	if ch.closed.Load() {
-		return nil, ErrChannelClosed
-	}
-	if s := ch.channels[child]; s != nil {
+	s := ch.channels[child]
+	ch.mu.Unlock()
+	if s != nil {
 		return s, nil
 	}
-	s := &Subscription{ch: ch, child: child, keep: keep}
+	if err := ch.crosses(child); err != nil {
+		return nil, err
+	}
+	child.parents = append(child.parents, ch)
+	child.nested.Store(int32(len(child.parents)))
+	child.announce() // before there are messages
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	s = &Subscription{ch: ch, child: child, keep: keep}
 	if ch.channels == nil {
 		ch.channels = make(map[*channel]*Subscription)
 	}
 	ch.channels[child] = s
 	ch.append(s)
 	ch.audience.Store(nil)
-	child.parents = append(child.parents, ch)
-	child.nested.Store(int32(len(child.parents)))
 	return s, nil
 }
 
@@ -737,6 +761,7 @@ func (ch *channel) close() {
 	ch.nested.Store(0)
 	for _, child := range ch.children() {
 		child.orphan(ch)
+		child.announce()
 	}
 	ch.mu.Lock()
 	subs := ch.subs
@@ -749,8 +774,13 @@ func (ch *channel) close() {
 	}
 	ch.closed.Store(true)
 	ch.audience.Store(nil)
-	ch.subs, ch.actors, ch.channels, ch.last = nil, nil, nil, nil
+	ch.subs, ch.actors, ch.channels, ch.last, ch.branches = nil, nil, nil, nil, nil
 	latches := ch.latches(nil)
+	closed := ch.onClose
+	if ch.onChange != nil {
+		watchedChannels.Add(-1)
+	}
+	ch.onChange, ch.onClose = nil, nil
 	ch.mu.Unlock()
 	hierarchy.Unlock()
 	for _, s := range subs {
@@ -761,6 +791,9 @@ func (ch *channel) close() {
 	letGo(freed)
 	for _, l := range latches {
 		l.open()
+	}
+	if closed != nil {
+		closed()
 	}
 	ch.sys.channels.remove(ch)
 }
@@ -826,6 +859,7 @@ func (ch *channel) grown() {
 	for _, l := range latches {
 		l.open()
 	}
+	ch.shrunk() // or grown: who watches is told the same
 }
 
 func (ch *channel) latchesAbove(to []*latch, seen map[*channel]bool) []*latch {

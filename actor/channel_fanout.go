@@ -32,6 +32,11 @@ type fanout struct {
 	wake    func()        // what those who end a wait for room call
 	bell    chan struct{} // that wake rings for a goroutine that is no actor's
 	pointed *seat         // whom the actor is known to wait for
+
+	confirm  bool // the sender wants to know whom it reaches on other nodes
+	away     []*away
+	progress func(n int)
+	told     int
 }
 
 // loss is a message that a full mailbox had no room for. It becomes a dead letter at the next flush: whoever watches those may do
@@ -42,8 +47,8 @@ type loss struct {
 	env envelope
 }
 
-// publish sends m to all who are subscribed to ch and below.
-func (ch *channel) publish(ctx context.Context, m any, atLeast int) (int, error) {
+// publish sends m to all who are subscribed to ch and below; see Stem.Publish.
+func (ch *channel) publish(ctx context.Context, m any, atLeast int, confirm bool, progress func(n int)) (int, error) {
 	if noMessage(m) {
 		return 0, ErrNilMessage
 	}
@@ -65,13 +70,13 @@ func (ch *channel) publish(ctx context.Context, m any, atLeast int) (int, error)
 			return 0, err
 		}
 	}
-	var f fanout
+	f := fanout{confirm: confirm, progress: progress}
 	f.begin(ctx)
 	defer f.end()
 	if err := f.send(ch, m); err != nil {
 		return 0, err
 	}
-	if len(f.slow)+len(f.errs) == 0 {
+	if len(f.slow)+len(f.errs)+len(f.away) == 0 {
 		return f.reached, nil
 	}
 	err = f.settle(ch, atLeast)
@@ -132,7 +137,7 @@ func (ch *channel) gather() *audience {
 	if ch.holes > 0 {
 		ch.compact()
 	}
-	aud := &audience{members: make([]member, 0, len(ch.actors))}
+	aud := &audience{members: make([]member, 0, len(ch.actors)), branches: slices.Clone(ch.branches)}
 	for _, s := range ch.subs {
 		if s.child != nil {
 			aud.channels = append(aud.channels, s.child)
@@ -221,6 +226,10 @@ func (f *fanout) send(ch *channel, m any) error {
 	aud, err := ch.listeners(m)
 	if err != nil {
 		return err
+	}
+	if len(aud.branches) > 0 {
+		f.flush()
+		f.abroadTo(ch, aud.branches, m)
 	}
 	for i := range aud.members {
 		f.give(&aud.members[i], m)
@@ -419,8 +428,8 @@ func (f *fanout) missed(s *Subscription, err error) {
 // settle waits for slow subscribers and returns the errors, if there are any.
 func (f *fanout) settle(ch *channel, atLeast int) error {
 	f.flush()
-	if len(f.slow) > 0 {
-		if left, err := f.wait(atLeast); left > 0 {
+	if len(f.slow)+len(f.away) > 0 {
+		if left, err := f.wait(ch, atLeast); left > 0 {
 			f.errs = append(f.errs, fmt.Errorf("actor: channel %s: %d subscribers not reached: %w", ch.name, left, err))
 		}
 	}
@@ -569,19 +578,21 @@ func (p *seat) giveUp() bool {
 
 // wait waits for room in the mailboxes of slow subscribers: of all of them or, with atLeast > 0, until so many have the message.
 // It returns how many did not get it, and why. An actor suspends, any other goroutine blocks.
-func (f *fanout) wait(atLeast int) (left int, err error) {
+func (f *fanout) wait(ch *channel, atLeast int) (left int, err error) {
 	w, err := enter(f.ctx)
 	defer w.leave()
 	over := false
 	defer func() {
 		if !over {
 			f.giveUp() // killed
+			f.giveUpAway(ErrKilled)
 		}
 	}()
 	if err == nil {
-		err = f.queueUp(&w, atLeast)
+		err = f.queueUp(&w, ch, atLeast)
 	}
 	over = true
+	f.giveUpAway(err)
 	return f.giveUp(), err
 }
 
@@ -623,7 +634,10 @@ func (f *fanout) waker() func() {
 }
 
 // queueUp has the message wait in all lines at once, so that no slow subscriber holds up another.
-func (f *fanout) queueUp(w *waiting, atLeast int) error {
+func (f *fanout) queueUp(w *waiting, ch *channel, atLeast int) error {
+	for _, a := range f.away {
+		a.p.Notify(f.waker())
+	}
 	for _, p := range f.slow {
 		if p.joined {
 			continue
@@ -639,7 +653,7 @@ func (f *fanout) queueUp(w *waiting, atLeast int) error {
 		mu.Unlock()
 	}
 	if w.c == nil {
-		return f.block(f.slow[0].sub.ch.sys, atLeast)
+		return f.block(ch.sys, atLeast)
 	}
 	defer w.c.edge.clear()
 	for !f.settled(atLeast) {
@@ -679,16 +693,22 @@ func (f *fanout) settled(atLeast int) bool {
 		p.unlist()
 		return true
 	})
+	f.away = slices.DeleteFunc(f.away, f.tally)
 	if atLeast > 0 && f.reached >= atLeast {
 		f.slow = slices.DeleteFunc(f.slow, (*seat).leaveBehind)
+		f.away = slices.DeleteFunc(f.away, func(a *away) bool { return a.p.LeaveBehind() })
 	}
-	return len(f.slow) == 0
+	if len(f.slow)+len(f.away) == 0 {
+		return true
+	}
+	f.tell()
+	return false
 }
 
 // point publishes whom the actor waits for, one at a time, and gives up on those that wait for it in turn: then it returns true.
 // Where the message may do without some of them there is no deadlock.
 func (f *fanout) point(w *waiting, atLeast int) bool {
-	if atLeast > 0 && f.reached+len(f.slow) > atLeast {
+	if len(f.slow) == 0 || atLeast > 0 && (f.reached+len(f.slow) > atLeast || len(f.away) > 0) {
 		return false
 	}
 	if f.pointed == f.slow[0] {

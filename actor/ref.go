@@ -199,14 +199,16 @@ func (r Ref[M]) Deliver(ctx context.Context, m M) (int, error) { return r.AnyRef
 
 // Deliver is Ref.Deliver for an untyped ref.
 func (r AnyRef) Deliver(ctx context.Context, m proto.Message) (int, error) {
-	err := error(nil)
+	deliver := r.deliverHere
 	if r.Remote() {
-		err = r.deliverAbroad(ctx, m)
-	} else {
-		err = send(ctx, r, envelope{msg: m})
+		deliver = r.deliverAbroad
 	}
-	if err != nil {
+	if err := deliver(ctx, m); err != nil {
 		return 0, err
 	}
 	return 1, nil
+}
+
+func (r AnyRef) deliverHere(ctx context.Context, m proto.Message) error {
+	return send(ctx, r, envelope{msg: m})
 }

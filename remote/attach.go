@@ -205,7 +205,7 @@ func (s *session) serve(g *greeting) (err error) {
 	s.node.log.Info("link up", "peer", s.far.String(), "addr", g.l.Addr(), "dialed", g.l.Dialed())
 	s.node.begin(func() { s.acceptStreams(at) })
 	s.node.begin(func() { s.readDatagrams(at) })
-	err = s.listen(g.l, g.r)
+	err = s.listen(g.r)
 	s.closeLink(g.l, err)
 	s.detach(at, err)
 	return err
@@ -467,13 +467,20 @@ func (s *session) write(to link.Link, l *laneOut) (err error) {
 	if _, err := st.Write([]byte{streamLane, byte(l.n)}); err != nil {
 		return err
 	}
+	l.lend(st)
+	defer l.lend(nil)
 	for {
-		b := l.take()
-		if b != nil {
-			if _, err := st.Write(b); err != nil {
+		head, body := l.take()
+		if head != nil {
+			if _, err := st.Write(head); err != nil {
 				return err
 			}
-			s.count.wrote(1, len(b))
+			if len(body) > 0 {
+				if _, err := st.Write(body); err != nil {
+					return err
+				}
+			}
+			s.count.wrote(1, len(head)+len(body))
 			continue
 		}
 		select {

@@ -64,7 +64,7 @@ func TestCalls(t *testing.T) {
 		try("panic", func(s string, err error) error {
 			var far *remote.Error
 			if !errors.As(err, &far) || !strings.Contains(far.Text, "a bad thing") || far.Node != "b" || !strings.Contains(far.Stack, "watch_test.go") {
-				return fmt.Errorf("no error of b's: %#v", far)
+				return fmt.Errorf("no error of b's: %#w", far)
 			}
 			return exit(actor.ReasonPanic, nil)(s, err)
 		})
@@ -298,8 +298,8 @@ func TestBadCalls(t *testing.T) {
 func schema(t *testing.T) protoreflect.MessageDescriptor {
 	t.Helper()
 	f, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-		Name: proto.String("nowhere.proto"), Package: proto.String("nowhere"), Syntax: proto.String("proto3"),
-		MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("Unknown")}},
+		Name: new("nowhere.proto"), Package: new("nowhere"), Syntax: new("proto3"),
+		MessageType: []*descriptorpb.DescriptorProto{{Name: new("Unknown")}},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ type carrier struct {
 
 	mu     sync.Mutex
 	events []PeerEvent
-	to     map[*session]*outlet
+	to     map[*session]*subscriber
 }
 
 func newCarrier(n *Node) (*carrier, error) {
@@ -30,7 +30,7 @@ func newCarrier(n *Node) (*carrier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &carrier{n: n, replica: r, wake: make(chan struct{}, 1), to: make(map[*session]*outlet)}, nil
+	return &carrier{n: n, replica: r, wake: make(chan struct{}, 1), to: make(map[*session]*subscriber)}, nil
 }
 
 // run works until the node stops.
@@ -100,8 +100,8 @@ func (c *carrier) ask(s *session) {
 	})
 }
 
-// outlet is what a peer that has asked is still to be sent.
-type outlet struct {
+// subscriber is what a peer that has asked is still to be sent.
+type subscriber struct {
 	wake  chan struct{}
 	whole bool     // all of it
 	queue [][]byte // or these changes
@@ -120,7 +120,7 @@ func (c *clusterNames) subscribed(s *session) {
 	o := d.to[s]
 	fresh := o == nil
 	if fresh {
-		o = &outlet{wake: make(chan struct{}, 1)}
+		o = &subscriber{wake: make(chan struct{}, 1)}
 		d.to[s] = o
 	}
 	o.whole, o.queue = true, nil
@@ -146,7 +146,7 @@ func (c *carrier) spread(deltas [][]byte) {
 }
 
 // serve sends a peer what there is for it until the session ends.
-func (c *carrier) serve(s *session, o *outlet) {
+func (c *carrier) serve(s *session, o *subscriber) {
 	for {
 		select {
 		case <-s.ctx.Done():

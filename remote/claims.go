@@ -24,7 +24,7 @@ import (
 // Errors: actor.ErrNameTaken (another actor has it), actor.ErrBadName, actor.ErrNoActor (a zero ref), actor.ErrOtherSystem (it is of another
 // node, which alone can claim for it), actor.ErrStopped (it has ended), ErrLimit (a node publishes 8,192 names and memberships), ErrStopped.
 func (n *Node) Claim(name string, who registry.Addressed, lost func(by actor.AnyRef)) error {
-	p := &publication{n: n, what: published{name: name}, lost: lost}
+	p := &posting{n: n, what: published{name: name}, lost: lost}
 	return naming("claim", name, p.publish(who, func() error { return n.naming.names.Claim(name, p.a, p.lose) }))
 }
 
@@ -41,7 +41,7 @@ func (n *Node) Release(name string, who registry.Addressed) error {
 // JoinGroup puts a living actor of this node into a group that spans the cluster, where it stays, restarts included, until LeaveGroup, its
 // final end, or that of the node; that it is in it already is no error. Errors: those of Claim, but for a name that is taken.
 func (n *Node) JoinGroup(group string, who registry.Addressed) error {
-	p := &publication{n: n, what: published{name: group, group: true}}
+	p := &posting{n: n, what: published{name: group, group: true}}
 	return naming("join the group", group, p.publish(who, func() error { return n.naming.names.Enter(group, p.a) }))
 }
 
@@ -158,7 +158,7 @@ type clusterNames struct {
 	direct *carrier // what carries them over links, if nothing else does
 
 	mu  sync.Mutex
-	own map[published]*publication
+	own map[published]*posting
 }
 
 // published names one thing that an actor of this node publishes.
@@ -168,8 +168,8 @@ type published struct {
 	who   actor.AnyRef
 }
 
-// publication is one such thing, and what withdraws it at the actor's end.
-type publication struct {
+// posting is one such thing, and what withdraws it at the actor's end.
+type posting struct {
 	n     *Node
 	what  published
 	a     cluster.Actor
@@ -203,7 +203,7 @@ func (n *Node) actorOf(who registry.Addressed) (r actor.AnyRef, err error) {
 }
 
 // publish has do publish it for who.
-func (p *publication) publish(who registry.Addressed, do func() error) (err error) {
+func (p *posting) publish(who registry.Addressed, do func() error) (err error) {
 	if p.what.who, err = p.n.actorOf(who); err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (p *publication) publish(who registry.Addressed, do func() error) (err erro
 }
 
 // published finds what who has published, which is to be withdrawn now.
-func (n *Node) published(who registry.Addressed, what published) (p *publication, err error) {
+func (n *Node) published(who registry.Addressed, what published) (p *posting, err error) {
 	if what.who, err = n.actorOf(who); err != nil {
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func (n *Node) published(who registry.Addressed, what published) (p *publication
 }
 
 // forget returns what is known of something published, and knows nothing of it any more.
-func (c *clusterNames) forget(what published) *publication {
+func (c *clusterNames) forget(what published) *posting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.own[what]
@@ -259,7 +259,7 @@ func (c *clusterNames) forget(what published) *publication {
 }
 
 // Ended implements actor.EndHook.
-func (p *publication) Ended(actor.AnyRef) {
+func (p *posting) Ended(actor.AnyRef) {
 	p.ended.Store(true)
 	c := p.n.naming
 	c.forget(p.what)
@@ -271,7 +271,7 @@ func (p *publication) Ended(actor.AnyRef) {
 }
 
 // lose is told who has the name now.
-func (p *publication) lose(e cluster.Entry) {
+func (p *posting) lose(e cluster.Entry) {
 	n := p.n
 	if n.naming.forget(p.what) != nil {
 		actor.NotAtEnd(p.what.who, p)

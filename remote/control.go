@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -43,7 +44,7 @@ func appendControl(b []byte, m *greenroomv1.Control) []byte {
 	b = binary.AppendUvarint(b, uint64(proto.Size(m)))
 	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
 	if err != nil { // a text that is not UTF-8, which is checked where it comes from
-		return b[:len(b):len(b)]
+		return slices.Clip(b)
 	}
 	return out
 }
@@ -107,20 +108,20 @@ func readControl(r *bufio.Reader, m *greenroomv1.Control) error {
 }
 
 // listen does what the other side says on the control stream until the link ends.
-func (s *session) listen(l link.Link, r *bufio.Reader) error {
+func (s *session) listen(r *bufio.Reader) error {
 	var m greenroomv1.Control
 	for {
 		if err := readControl(r, &m); err != nil {
 			return err
 		}
 		s.hear()
-		if err := s.told(l, &m); err != nil {
+		if err := s.told(&m); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *session) told(l link.Link, m *greenroomv1.Control) error {
+func (s *session) told(m *greenroomv1.Control) error {
 	switch w := m.GetWhat().(type) {
 	case *greenroomv1.Control_Heartbeat:
 		s.heartbeat(w.Heartbeat)

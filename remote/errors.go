@@ -58,7 +58,7 @@ var known = []error{
 	actor.ErrGoexit, context.Canceled, context.DeadlineExceeded, actor.ErrNodeDown, actor.ErrCallerGone, actor.ErrNotSuspended,
 	actor.ErrNoBehaviour, ErrTooLarge, ErrUnknownType, ErrRefused, ErrNoPeer, ErrStopped, ErrUnregistered, actor.ErrNoName, actor.ErrNameTaken, actor.ErrBadName,
 	os.ErrNotExist, os.ErrExist, os.ErrPermission, ErrLimit,
-	actor.ErrSwapPending,
+	actor.ErrSwapPending, actor.ErrChannelClosed, actor.ErrNotSubscribed, ErrNoChannel,
 }
 
 // failureOf describes err to another node. err may be a user's, whose methods may panic.

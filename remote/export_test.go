@@ -76,3 +76,21 @@ func (n *Node) Running(peer string) int {
 	defer n.rci.mu.Unlock()
 	return n.rci.running[peer]
 }
+
+// SentTo is how many messages n has sent to a peer.
+func SentTo(n *Node, peer string) uint64 {
+	if far := n.farOf(peer); far != nil {
+		if s := far.sess.Load(); s != nil {
+			return s.count.sent.Load()
+		}
+	}
+	return 0
+}
+
+// Channels is what n holds of channels: published, opened, searches, deliveries.
+func Channels(n *Node) [4]int {
+	h := &n.channels
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return [4]int{len(h.byName), len(h.outlets), h.findN, len(h.deliveries)}
+}

@@ -14,8 +14,6 @@ import (
 const (
 	// flowStep is how many bytes go into a mailbox before a mark follows them that tells when they are handled.
 	flowStep = 32 << 10
-	// unmarkedMost is how many bytes one lane may have brought that no mark follows yet, to however many receivers.
-	unmarkedMost = 2 << 20
 	// flowHigh is how many bytes may wait in one mailbox before those who send there are paused.
 	flowHigh = 1 << 20
 	// flowLow is how many may be left when they go on.

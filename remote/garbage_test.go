@@ -5,10 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -369,7 +369,7 @@ func TestStolenIncarnation(t *testing.T) {
 // TestSilentGreeting has peers that connect and say nothing, or half of it: they are sent away (REM-26).
 func TestSilentGreeting(t *testing.T) {
 	for i, b := range [][]byte{nil, {'C'}, {'C', 100, 1}, slices.Concat([]byte{'C'}, delimited(saysHello(helloOf("x"))))} {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			inWorld(t, 1, func(w *world) {
 				a := w.node("a")
 				s := w.stranger("x", a, actor.AnyRef{})
@@ -413,7 +413,7 @@ func TestFloods(t *testing.T) {
 		},
 		"types": func(s *stranger) {
 			for i := range 2000 {
-				name := append([]byte(strings.Repeat("x", 50_000)), fmt.Sprint(i)...)
+				name := append([]byte(strings.Repeat("x", 50_000)), strconv.Itoa(i)...)
 				s.send(1, wire.Envelope{To: s.to, Type: uint32(i + 1), TypeName: name, HasBody: true}) //nolint:gosec // small
 			}
 		},

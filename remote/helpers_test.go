@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -25,9 +24,8 @@ import (
 )
 
 type (
-	text   = wrapperspb.StringValue
-	blob   = wrapperspb.BytesValue
-	number = wrapperspb.Int64Value
+	text = wrapperspb.StringValue
+	blob = wrapperspb.BytesValue
 )
 
 // downAfter is that of all nodes of a world.
@@ -76,7 +74,7 @@ func (w *world) node(name string, change ...func(o *remote.Options)) *member {
 
 func (w *world) nodeAt(name, addr string, change ...func(o *remote.Options)) *member {
 	w.Helper()
-	sys, err := actor.NewSystem(actor.SystemOptions{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	sys, err := actor.NewSystem(actor.SystemOptions{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -30,7 +30,7 @@ type laneIn struct {
 	routes   []routeIn
 	types    map[uint32]*typeIn
 	parts    map[uint64]*assembly
-	parting  int // bytes in parts
+	parting  int // bytes of the envelopes in parts, when they are whole
 	fresh    int // bytes in mailboxes that are not counted yet
 	handed   int // envelopes of the next frame that were handed out: not again, should that frame come again
 	names    int // bytes of the names in types
@@ -77,7 +77,7 @@ var unmarshalFresh = proto.UnmarshalOptions{RecursionLimit: 100, Merge: true}
 // new is an empty message: for those of generated code what their MessageType's New does, by a shorter way.
 func (t *typeIn) new() proto.Message {
 	if t.elem != nil {
-		if m, ok := reflect.New(t.elem).Interface().(proto.Message); ok {
+		if m, ok := reflect.TypeAssert[proto.Message](reflect.New(t.elem)); ok {
 			return m
 		}
 	}
@@ -193,16 +193,16 @@ func (l *laneIn) piece(e *wire.Envelope, messages *uint64) error {
 		if l.parts == nil {
 			l.parts = make(map[uint64]*assembly)
 		}
+		if l.parting += int(e.Size); l.parting > l.s.node.opts.WindowBytes+limit { // the other side begins no more than fit into the window
+			return broken("more than %d bytes of unfinished envelopes", l.s.node.opts.WindowBytes+limit)
+		}
 		a = &assembly{size: int(e.Size)}
 		l.parts[e.ID] = a
 	}
 	if len(e.Payload) == 0 || len(a.data)+len(e.Payload) > a.size {
 		return broken("pieces of %d bytes for an envelope of %d", len(a.data)+len(e.Payload), a.size)
 	}
-	if l.parting += len(e.Payload); l.parting > l.s.node.opts.WindowBytes+limit {
-		return broken("more than %d bytes of unfinished envelopes", l.s.node.opts.WindowBytes+limit)
-	}
-	a.data = append(a.data, e.Payload...)
+	a.add(e.Payload)
 	if len(a.data) < a.size {
 		return nil
 	}
@@ -216,7 +216,24 @@ func (l *laneIn) piece(e *wire.Envelope, messages *uint64) error {
 	if err != nil || len(rest) > 0 || whole.Kind == greenroomv1.Kind_KIND_PIECE {
 		return broken("pieces that make no envelope")
 	}
-	return l.envelope(&whole, len(body), messages)
+	if err := l.envelope(&whole, len(body), messages); err != nil {
+		return err
+	}
+	giveBulk(a.data) // what has come of it has memory of its own
+	return nil
+}
+
+// add adds a piece. The memory is eight times of what has come at most: how long it will be is only what the other side says.
+func (a *assembly) add(piece []byte) {
+	if len(a.data)+len(piece) > cap(a.data) {
+		more := takeBulk(min(a.size, 8*(len(a.data)+len(piece))))
+		more = append(more, a.data...)
+		if a.data != nil {
+			giveBulk(a.data)
+		}
+		a.data = more
+	}
+	a.data = append(a.data, piece...)
 }
 
 // envelope does what e says. Errors are those that end the link.
@@ -244,11 +261,12 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 		*messages += r.counts()
 		l.deliver(e, r, size)
 		return nil
+	default:
+		if int(e.Kind) >= len(greenroomv1.Kind_name) {
+			return broken("an envelope of kind %d", e.Kind)
+		}
+		return l.s.control(l, e, r)
 	}
-	if int(e.Kind) >= len(greenroomv1.Kind_name) {
-		return broken("an envelope of kind %d", e.Kind)
-	}
-	return l.s.control(l, e, r)
 }
 
 // resolve finds out whom e is for, and of which type its message is.
@@ -259,8 +277,8 @@ func (l *laneIn) resolve(e *wire.Envelope) (*routeIn, error) {
 	if e.Route > routesPerLane {
 		return nil, broken("route %d", e.Route)
 	}
-	if l.routes == nil {
-		l.routes = make([]routeIn, routesPerLane)
+	for int(e.Route) > len(l.routes) { // to 16, 64, 256 and 1,024, as the other side does
+		l.routes = append(l.routes, make([]routeIn, max(3*len(l.routes), firstRoutes))...)
 	}
 	r := &l.routes[e.Route-1]
 	if e.To != 0 {
@@ -338,6 +356,11 @@ func (l *laneIn) open(e *wire.Envelope, r *routeIn) (m proto.Message, err error)
 	m = r.t.new()
 	if err := unmarshalFresh.Unmarshal(e.Payload, m); err != nil {
 		return nil, fmt.Errorf("remote: %s: %w: %w", r.t.name, ErrUnknownType, err)
+	}
+	if r.service != 0 {
+		if err := l.s.speaksForItself(m); err != nil {
+			return m, err
+		}
 	}
 	return m, nil
 }

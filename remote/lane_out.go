@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
+	"github.com/greenroom-go/greenroom/remote/internal/link"
 	"github.com/greenroom-go/greenroom/remote/internal/wire"
 )
 
@@ -21,8 +23,9 @@ const (
 	pieceBytes = 32 << 10
 	// maxFrame is the longest frame that is read: a full one, the envelope that filled it, and what that says beside its message.
 	maxFrame = 128 << 10
-	// routesPerLane is how many routes have numbers at once.
+	// routesPerLane is how many routes have numbers at once. A lane begins with firstRoutes, since most have few.
 	routesPerLane = 1024
+	firstRoutes   = 16
 )
 
 // pair is a sender and a receiver. What goes from one to the other keeps its order.
@@ -43,11 +46,14 @@ type routeChange struct {
 // frame is a part of a lane on its way: it is kept until the other side has it.
 type frame struct {
 	data     []byte // with its header
+	body     []byte // of a piece: what follows, which is a part of its envelope's buffer
 	messages uint32 // of those that count in the ledger
 	changes  []routeChange
 	last     *large // its last piece is in this frame
 	piece    bool
 }
+
+func (f *frame) len() int { return len(f.data) + len(f.body) }
 
 // laneOut is the sending side of a lane: a sequence of numbered frames that outlives links.
 //
@@ -76,10 +82,15 @@ type laneOut struct {
 	opened  int          // bytes of the envelopes that are begun and not sent in full
 	pieces  int          // bytes of pieces that are not acknowledged
 	bulk    bool         // it is the turn of a piece
+	busy    bool         // the writer is writing a frame
+	busyAt  uint64       // which: nobody else may use its memory then
 	writing bool         // there is a writer
 	waiting bool         // it waits to be woken
-	wake    chan struct{}
-	closed  bool
+
+	direct   link.Stream   // what it writes to, for others while it waits
+	directAt time.Duration // when one of them has, since node.start
+	wake     chan struct{}
+	closed   bool
 
 	held atomic.Int64 // bytes that are not acknowledged
 }
@@ -116,6 +127,7 @@ func (l *laneOut) message(p pair, t *messageType, e *wire.Envelope, m proto.Mess
 		if !isService(p.to) {
 			counts = 1
 		}
+	default: // in no ledger
 	}
 	if size > pieceBytes || len(l.pairs) > 0 && l.pairs[p] != nil {
 		return l.long(p, t, e, m, size, counts)
@@ -214,14 +226,23 @@ func (l *laneOut) address(e *wire.Envelope, to uint64, t *messageType) {
 		e.TypeName = []byte(t.name)
 		return
 	}
+	hash := uint32(to)*2654435761 + t.number*40503
 	if l.known == nil {
-		l.known = make([]route, routesPerLane)
+		l.known = make([]route, firstRoutes)
 	}
-	i := (uint32(to)*2654435761 + t.number*40503) % routesPerLane
+	i := hash % uint32(len(l.known))
+	for {
+		if l.known[i].to == to && l.known[i].t == t {
+			e.Route = i + 1
+			return
+		}
+		if l.known[i].t == nil || len(l.known) >= routesPerLane {
+			break
+		}
+		l.known = append(l.known, make([]route, 3*len(l.known))...) // what numbers mean stays
+		i = hash % uint32(len(l.known))
+	}
 	e.Route = i + 1
-	if l.known[i].to == to && l.known[i].t == t {
-		return
-	}
 	l.known[i] = route{to, t}
 	l.changes = append(l.changes, routeChange{i, route{to, t}})
 	e.To = to
@@ -252,10 +273,9 @@ func (l *laneOut) nameType(e *wire.Envelope, t *messageType) {
 }
 
 func appendMessage(b []byte, m proto.Message) (out []byte, err error) {
-	out = b
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicked("a message's marshaller", v)
+			out, err = b, panicked("a message's marshaller", v)
 		}
 	}()
 	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
@@ -264,10 +284,11 @@ func appendMessage(b []byte, m proto.Message) (out []byte, err error) {
 // long queues a message that goes in pieces, or has to wait for one of its pair that does. It says all of its address itself.
 func (l *laneOut) long(p pair, t *messageType, e *wire.Envelope, m proto.Message, size int, counts uint32) error {
 	e.To, e.TypeName = p.to, []byte(t.name)
-	data := e.Append(make([]byte, 0, e.Len(size)), size)
+	data := e.Append(takeBulk(e.Len(size)), size)
 	head := len(data)
 	data, err := appendMessage(data, m)
 	if err != nil || len(data)-head != size {
+		giveBulk(data)
 		return marshalError(t, err)
 	}
 	l.enqueue(p, data, counts)
@@ -304,26 +325,23 @@ func (l *laneOut) piece() frame {
 	l.turns = l.turns[1:]
 	g := q.list[0]
 	f := frame{piece: true}
-	if g.sent == 0 && len(g.data) <= pieceBytes {
-		f.data = append(make([]byte, wire.FrameHeader, wire.FrameHeader+len(g.data)), g.data...)
-		g.sent = len(g.data)
-	} else {
+	part := g.data[g.sent:min(g.sent+pieceBytes, len(g.data))]
+	f.data, f.body = make([]byte, wire.FrameHeader, wire.FrameHeader+40), part
+	if len(part) < len(g.data) {
 		e := wire.Envelope{Kind: greenroomv1.Kind_KIND_PIECE, ID: g.id}
 		if g.sent == 0 {
 			e.Size = uint64(len(g.data))
 		}
-		part := g.data[g.sent:min(g.sent+pieceBytes, len(g.data))]
-		f.data = e.Append(make([]byte, wire.FrameHeader, wire.FrameHeader+len(part)+40), len(part))
-		f.data = append(f.data, part...)
-		g.sent += len(part)
+		f.data = e.Append(f.data, len(part))
 	}
+	g.sent += len(part)
 	if g.sent == len(g.data) {
 		f.last, f.messages = g, g.messages
 		q.list[0] = nil
 		q.list = q.list[1:]
 		l.opened -= len(g.data)
 	}
-	l.pieces += len(f.data)
+	l.pieces += f.len()
 	switch {
 	case len(q.list) == 0:
 		delete(l.pairs, q.pair)
@@ -337,16 +355,22 @@ func (l *laneOut) piece() frame {
 
 // take returns the next frame to write: nil if there is none. Pieces take turns with what else there is to send, and are bounded by
 // the other side's pace, so that a long message holds nobody up.
-func (l *laneOut) take() []byte {
+func (l *laneOut) take() (head, body []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.busy = false
 	if l.next == len(l.q) && !l.number() {
 		l.waiting = true
-		return nil
+		if cap(l.cur) == frameBytes+pieceBytes { // empty: most lanes are idle most of the time
+			buffers.Put((*[frameBytes + pieceBytes]byte)(l.cur[:cap(l.cur)]))
+			l.cur = nil
+		}
+		return nil, nil
 	}
-	f := l.q[l.next].data
+	f := &l.q[l.next]
+	l.busy, l.busyAt = true, l.base+uint64(l.next)
 	l.next++
-	return f
+	return f.data, f.body
 }
 
 // number numbers the next frame; false if there is none.
@@ -369,7 +393,7 @@ func (l *laneOut) number() bool {
 	default:
 		return false
 	}
-	wire.PutHeader(f.data, l.base+uint64(len(l.q)))
+	wire.PutHeader(f.data, len(f.body), l.base+uint64(len(l.q)))
 	l.q = append(l.q, f)
 	return true
 }
@@ -403,12 +427,48 @@ func (l *laneOut) notify() {
 	if !l.waiting {
 		return // it looks here before it waits
 	}
+	if l.writeNow() {
+		return
+	}
 	l.waiting = false
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
+
+// lend lets senders write to st while the writer waits; nil: no longer.
+func (l *laneOut) lend(st link.Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.direct = st
+}
+
+// writeNow writes what there is in place of the writer, which waits, and so saves calls and their answers the way by another goroutine. It
+// does so only after a pause, since those who send much are to fill frames.
+func (l *laneOut) writeNow() bool {
+	if l.direct == nil || l.next < len(l.q) || len(l.turns)+len(l.waits) > 0 {
+		return false
+	}
+	now := time.Since(l.s.node.start)
+	if now-l.directAt < directPause {
+		return false
+	}
+	l.directAt = now
+	if !l.number() {
+		return true // there is nothing
+	}
+	b := l.q[l.next].data // no piece: there are none
+	if l.direct.TryWrite(b) != nil {
+		return false // it would have to wait, or the link is gone, which the writer finds out
+	}
+	l.next++
+	l.s.count.wrote(1, len(b))
+	return true
+}
+
+// directPause is how long a lane's senders leave writing to the writer after one of them has written.
+const directPause = 20 * time.Microsecond
 
 // acked takes note that the other side has received all frames before number n.
 func (l *laneOut) acked(n uint64) (ok bool) {
@@ -419,19 +479,23 @@ func (l *laneOut) acked(n uint64) (ok bool) {
 	}
 	small, long, messages := 0, 0, uint32(0)
 	count := int(n - l.base)
+	again := !l.busy || l.busyAt >= n // whether the memory of frames may be used again: one may be written a second time at the moment
 	for i := range l.q[:count] {
 		f := &l.q[i]
 		messages += f.messages
 		if f.piece {
-			l.pieces -= len(f.data)
+			l.pieces -= f.len()
 		} else {
 			small += len(f.data) - wire.FrameHeader
 		}
 		if f.last != nil {
 			long += len(f.last.data)
+			if again {
+				giveBulk(f.last.data)
+			}
 		}
 		l.follow(f.changes)
-		if cap(f.data) == frameBytes+pieceBytes {
+		if again && cap(f.data) == frameBytes+pieceBytes {
 			buffers.Put((*[frameBytes + pieceBytes]byte)(f.data[:cap(f.data)]))
 		}
 		*f = frame{}
@@ -453,10 +517,10 @@ func (l *laneOut) acked(n uint64) (ok bool) {
 
 // follow has shadow keep up with routes that changed in frames that have arrived.
 func (l *laneOut) follow(changes []routeChange) {
-	if len(changes) > 0 && l.shadow == nil {
-		l.shadow = make([]route, routesPerLane)
-	}
 	for _, c := range changes {
+		if missing := int(c.number) + 1 - len(l.shadow); missing > 0 {
+			l.shadow = append(l.shadow, make([]route, missing)...)
+		}
 		l.shadow[c.number] = c.route
 	}
 }
@@ -538,10 +602,11 @@ func (l *laneOut) read(all []lost, b []byte, changes []routeChange) []lost {
 			l.follow(changes[:1])
 			changes = changes[1:]
 		}
-		if x.to = x.To; x.Route != 0 && x.To == 0 && l.shadow != nil {
+		numbered := x.Route != 0 && int(x.Route) <= len(l.shadow)
+		if x.to = x.To; numbered && x.To == 0 {
 			x.to = l.shadow[x.Route-1].to
 		}
-		if x.Route != 0 && l.shadow != nil {
+		if numbered {
 			x.t = l.shadow[x.Route-1].t
 		} else if len(x.TypeName) > 0 {
 			x.t, _ = typeNamedBytes(x.TypeName)

@@ -82,7 +82,7 @@ func (n *Node) gossipAddr() string { return n.members.at }
 
 // startMembership makes the node a member, and begins to publish names. It comes before any link.
 func (n *Node) startMembership() error {
-	n.naming = &clusterNames{n: n, own: make(map[published]*publication)}
+	n.naming = &clusterNames{n: n, own: make(map[published]*posting)}
 	by := n.opts.Membership
 	if by == nil && n.opts.Gossip.Listen != "" {
 		var err error

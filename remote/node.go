@@ -50,6 +50,8 @@ type Node struct {
 	members membership
 	rci     rci
 
+	channels channelHub
+
 	mu       sync.Mutex
 	peers    map[string]*peer
 	fars     map[uint64]*incarnation

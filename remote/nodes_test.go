@@ -2,8 +2,6 @@ package remote_test
 
 import (
 	"context"
-	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -13,80 +11,58 @@ import (
 	"github.com/greenroom-go/greenroom/remote"
 )
 
+// TestTwoNodes sends, delivers, calls and streams between two nodes, over each kind of network (REM-28).
 func TestTwoNodes(t *testing.T) {
-	dir := t.TempDir()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	start := func(name string, peers ...string) (*actor.System, *remote.Node) {
-		sys, err := actor.NewSystem()
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := remote.Start(sys, remote.Options{Name: name, Network: os.Getenv("NETW"), TLS: remote.DevTLS(dir), Peers: peers, Logger: log})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sys, n
-	}
-	sysA, a := start("alpha")
-	sysB, b := start("beta", a.Addr())
-	got := make(chan *wrapperspb.StringValue, 10)
-	echo := actor.MustSpawn(sysA, actor.Handler(func(ctx *actor.Context, m *wrapperspb.StringValue) error {
-		if ctx.IsCall() {
-			return ctx.Reply(wrapperspb.String("re: " + m.GetValue()))
-		}
-		got <- m
-		return nil
-	}))
-	if _, err := b.Peer(ctx, "alpha"); err != nil {
-		t.Fatal(err)
-	}
-	there, err := actor.TypedRefFromProto[*wrapperspb.StringValue](sysB, echo.Proto())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := there.Send(ctx, wrapperspb.String("hello")); err != nil {
-		t.Fatal(err)
-	}
-	t.Log(<-got)
-	if n, err := there.Deliver(ctx, wrapperspb.String("sure")); n != 1 || err != nil {
-		t.Fatal(n, err)
-	}
-	t.Log(<-got)
-	for range 3 {
-		began := time.Now()
-		r, err := actor.Call[*wrapperspb.StringValue](ctx, there, wrapperspb.String("you"))
-		t.Log(r, err, time.Since(began))
-	}
-	began := time.Now()
-	const n = 200_000
-	done := make(chan struct{})
-	count := 0
-	sink := actor.MustSpawn(sysA, actor.Handler(func(ctx *actor.Context, m *wrapperspb.BytesValue) error {
-		if count++; count == n {
-			close(done)
-		}
-		return nil
-	}))
-	to, _ := actor.TypedRefFromProto[*wrapperspb.BytesValue](sysB, sink.Proto())
-	actor.MustSpawn(sysB, actor.Handler(func(ctx *actor.Context, m *wrapperspb.BytesValue) error {
-		for range n {
-			if err := to.Send(ctx, wrapperspb.Bytes(make([]byte, 64))); err != nil {
-				t.Error(err)
-				return err
+	for _, network := range []string{"quic", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			dir := newCA(t, "alpha", "beta")
+			alpha, _ := startLogged(t, remote.Options{Name: "alpha", TLS: remote.DirTLS(dir), Network: network})
+			beta, _ := startLogged(t, remote.Options{Name: "beta", TLS: remote.DirTLS(dir), Network: network, Peers: []string{alpha.Addr()}})
+			if _, err := beta.Peer(ctx, "alpha"); err != nil {
+				t.Fatal(err)
 			}
-		}
-		return nil
-	})).Send(ctx, wrapperspb.Bytes(nil))
-	<-done
-	t.Logf("%.2f M/s", n/time.Since(began).Seconds()/1e6)
-	if err := b.Stop(ctx); err != nil {
-		t.Error(err)
+			const many = 50_000
+			got := make(chan string, 2)
+			all := make(chan struct{})
+			count := 0
+			echo := actor.MustSpawn(alpha.System(), actor.Handler(func(ctx *actor.Context, m *word) error {
+				switch {
+				case ctx.IsCall():
+					return ctx.Reply(wrapperspb.String("re: " + m.GetValue()))
+				case m.GetValue() != "":
+					got <- m.GetValue()
+				default:
+					if count++; count == many {
+						close(all)
+					}
+				}
+				return nil
+			}))
+			there := from(t, beta.System(), echo)
+			if err := there.Send(ctx, wrapperspb.String("hello")); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := there.Deliver(ctx, wrapperspb.String("sure")); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			if a, b := <-got, <-got; a != "hello" || b != "sure" {
+				t.Errorf("%q, then %q", a, b)
+			}
+			if r, err := actor.Call[*word](ctx, there, wrapperspb.String("you")); err != nil || r.GetValue() != "re: you" {
+				t.Errorf("%v, %v", r, err)
+			}
+			actor.MustSpawn(beta.System(), actor.Routine(func(ctx *actor.Context, _ *actor.Inbox[*word]) error {
+				for range many {
+					if err := there.Send(ctx, &word{}); err != nil {
+						t.Error(err)
+						return err
+					}
+				}
+				return nil
+			}))
+			<-all
+		})
 	}
-	if err := a.Stop(ctx); err != nil {
-		t.Error(err)
-	}
-	sysA.Stop(ctx)
-	sysB.Stop(ctx)
 }

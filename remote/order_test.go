@@ -3,8 +3,12 @@ package remote_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/greenroom-go/greenroom/actor"
 	"github.com/greenroom-go/greenroom/remote"
@@ -115,7 +119,7 @@ func agree(w *world, a, b remote.Session) {
 // TestOrderAcrossLinks cuts the link at random moments while both sides send (REM-1, REM-2).
 func TestOrderAcrossLinks(t *testing.T) {
 	for seed := range uint64(8) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			inWorld(t, seed, func(w *world) {
 				w.net.SetAll(conditions.Conditions{Latency: time.Duration(w.rand.IntN(30)) * time.Millisecond})
 				a, b := w.pair()
@@ -254,4 +258,48 @@ func TestLongPartitions(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLostLettersNameTheirReceivers loses messages to more receivers, of two types, than routes have numbers: each dead letter says whom it
+// was for (REM-3).
+func TestLostLettersNameTheirReceivers(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a, b := w.pair()
+		s, l := a.session(b), watchLetters(a.sys)
+		var to []actor.AnyRef
+		for range 3000 {
+			to = append(to, at(a, victim(b)).Any())
+		}
+		send := func(round int) {
+			for i, r := range to {
+				m := proto.Message(wrapperspb.Int64(int64(r.ID()))) //nolint:gosec // only to be compared
+				if (i+round)%2 == 0 {
+					m = wrapperspb.String(strconv.FormatUint(r.ID(), 10))
+				}
+				holds(w, r.Send(w.patient(), m))
+			}
+		}
+		send(0)
+		pass(time.Second)
+		confirmed := s.Tally().Confirmed
+		w.net.Partition("a:1", "b:1")
+		send(1)
+		pass(2 * downAfter)
+		all := l.list()
+		if confirmed != 3000 || len(all) != 3000 {
+			w.Fatalf("%d were confirmed, and %d lost", confirmed, len(all))
+		}
+		for _, d := range all {
+			var id string
+			switch m := d.Message.(type) {
+			case *text:
+				id = m.GetValue()
+			case *wrapperspb.Int64Value:
+				id = strconv.FormatUint(uint64(m.GetValue()), 10) //nolint:gosec // it came from there
+			}
+			if id != strconv.FormatUint(d.To.ID(), 10) || d.Reason != actor.DeadNodeDown {
+				w.Fatalf("a letter to %v: %v, %v", d.To, d.Message, d.Reason)
+			}
+		}
+	})
 }

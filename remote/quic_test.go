@@ -2,9 +2,9 @@ package remote_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -55,7 +55,7 @@ func quicWorld(t *testing.T, seed uint64, f func(w *world, net *simnet.Network, 
 // though QUIC itself waits longer and longer between its attempts (REM-28).
 func TestQUICPartitions(t *testing.T) {
 	for i, share := range []int{50, 60, 70, 80} {
-		t.Run(fmt.Sprint(share), func(t *testing.T) {
+		t.Run(strconv.Itoa(share), func(t *testing.T) {
 			quicWorld(t, uint64(i), func(w *world, packets *simnet.Network, a, b *member) { //nolint:gosec // small
 				sa, sb := a.session(b), b.session(a)
 				f := start(w, a, b, 200, 100*time.Millisecond, true)

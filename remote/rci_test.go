@@ -20,6 +20,8 @@ import (
 	"github.com/greenroom-go/greenroom/remote/internal/link/simlink"
 )
 
+type number = wrapperspb.Int64Value
+
 // rciWorld is a simulated network with nodes on it.
 type rciWorld struct {
 	t     *testing.T

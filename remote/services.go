@@ -3,10 +3,12 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/greenroom-go/greenroom/actor"
+	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 )
 
@@ -50,6 +52,7 @@ func (n *Node) routeTo(id uint64, t *typeIn) *routeIn {
 func (n *Node) startServices() error {
 	return errors.Join(
 		n.startRCI(),
+		startService(n, channelsService, "channels", actor.Handler(n.channelService)),
 	)
 }
 
@@ -99,4 +102,27 @@ func (n *Node) upFars() (list []*incarnation) {
 		}
 	}
 	return list
+}
+
+// speaksForItself tells why a request to a service is not carried out that names another node than the one that it comes from.
+func (s *session) speaksForItself(m proto.Message) error {
+	q, ok := m.(*greenroomv1.ChannelRequest)
+	if !ok {
+		return nil
+	}
+	node := s.far.id
+	switch w := q.GetWhat().(type) {
+	case *greenroomv1.ChannelRequest_Attach:
+		node = w.Attach.GetNode()
+	case *greenroomv1.ChannelRequest_Count:
+		node = w.Count.GetNode()
+	case *greenroomv1.ChannelRequest_Detach:
+		node = w.Detach.GetNode()
+	case *greenroomv1.ChannelRequest_Progress:
+		node = w.Progress.GetNode()
+	}
+	if node != s.far.id {
+		return fmt.Errorf("%w: %s speaks for node %016x", ErrRefused, s.far, node)
+	}
+	return nil
 }

@@ -82,7 +82,7 @@ func structOf(mt protoreflect.MessageType) reflect.Type {
 	if rt == dynamic || rt.Kind() != reflect.Pointer || rt.Elem().Kind() != reflect.Struct {
 		return nil
 	}
-	if m, ok := reflect.New(rt.Elem()).Interface().(proto.Message); !ok || m.ProtoReflect().Type() != mt {
+	if m, ok := reflect.TypeAssert[proto.Message](reflect.New(rt.Elem())); !ok || m.ProtoReflect().Type() != mt {
 		return nil // such a message does not know its type by itself
 	}
 	return rt.Elem()
@@ -146,7 +146,6 @@ type understanding struct {
 	theirs  map[string]uint64 // digests; nil until the Hello
 	differ  map[string]bool   // digests differ, and how is not known yet
 	faults  map[string]string // why a type cannot be used
-	blocked atomic.Bool       // there are faults, or differences
 	lacking sync.Map          // *messageType: error, of those asked about
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -231,7 +232,7 @@ func TestDownsAreMany(t *testing.T) {
 // and across links (REM-8).
 func TestDownComesBehind(t *testing.T) {
 	for _, box := range []actor.Mailbox{{}, bounded(4, suspend)} {
-		t.Run(fmt.Sprint(box.Capacity), func(t *testing.T) {
+		t.Run(strconv.Itoa(box.Capacity), func(t *testing.T) {
 			inWorld(t, 1, func(w *world) {
 				w.net.SetAll(conditions.Conditions{Latency: 5 * time.Millisecond, Loss: 0.02})
 				a, b := w.pair()
@@ -252,7 +253,7 @@ func TestDownComesBehind(t *testing.T) {
 				there := at(b, ref)
 				sender := actor.MustSpawn(b.sys, actor.Handler(func(ctx *actor.Context, _ *text) error {
 					for i := range 300 {
-						if err := there.Send(ctx, wrapperspb.String(fmt.Sprint(i))); err != nil {
+						if err := there.Send(ctx, wrapperspb.String(strconv.Itoa(i))); err != nil {
 							return err
 						}
 					}
@@ -268,7 +269,7 @@ func TestDownComesBehind(t *testing.T) {
 				}
 				await(w, done)
 				for i, s := range got[:len(got)-1] {
-					if s != fmt.Sprint(i) {
+					if s != strconv.Itoa(i) {
 						w.Fatalf("%q comes as number %d", s, i)
 					}
 				}

@@ -190,6 +190,7 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 	case greenroomv1.Kind_KIND_DOWN:
 		s.isDown(l, e, r, &fail)
 		return nil
+	default: // the rest is for an actor here
 	}
 	if no := s.mayReach(r); no != nil {
 		if e.Kind == greenroomv1.Kind_KIND_WATCH { // it would wait for ever
@@ -210,6 +211,7 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 		s.watchMu.Unlock()
 		l.in.Unwatch(r.to, from, e.ID)
 		return nil
+	default: // a signal
 	}
 	sig := actor.Signal{Kind: signalOf[e.Kind]}
 	switch sig.Kind {

@@ -49,7 +49,8 @@ const (
 	Kind_KIND_SHUTDOWN Kind = 10
 	// To end at once.
 	Kind_KIND_KILL Kind = 11
-	// To stop once what is in the mailbox now is handled.
+	// To stop once what is in the mailbox now is handled. It goes every way that leads to the actor, size says how many, under one id, and
+	// counts when it has come by all of them: it is behind everything that was sent before.
 	Kind_KIND_DRAIN Kind = 12
 	// To end the current wait with an error: failure.
 	Kind_KIND_INTERRUPT Kind = 13
@@ -169,7 +170,7 @@ type Envelope struct {
 	Failure *Failure `protobuf:"bytes,9,opt,name=failure,proto3" json:"failure,omitempty"`
 	// The trace context of the message, as the W3C's traceparent has it in text.
 	Trace string `protobuf:"bytes,10,opt,name=trace,proto3" json:"trace,omitempty"`
-	// How long the envelope is that comes in pieces, in its first piece.
+	// How long the envelope is that comes in pieces, in its first piece. Of a Drain: how often it comes.
 	Size uint64 `protobuf:"varint,11,opt,name=size,proto3" json:"size,omitempty"`
 	// The message, or the piece.
 	Payload       []byte `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"`

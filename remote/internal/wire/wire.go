@@ -24,10 +24,10 @@ import (
 // FrameHeader is how many bytes the length and the number of a frame take.
 const FrameHeader = 8
 
-// PutHeader writes the header of a frame.
-func PutHeader(frame []byte, number uint64) {
-	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-FrameHeader)) //nolint:gosec // a frame is short
-	binary.LittleEndian.PutUint32(frame[4:], uint32(number))             //nolint:gosec // the lower half
+// PutHeader writes the header of a frame, of which more bytes follow elsewhere.
+func PutHeader(frame []byte, more int, number uint64) {
+	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-FrameHeader+more)) //nolint:gosec // a frame is short
+	binary.LittleEndian.PutUint32(frame[4:], uint32(number))                  //nolint:gosec // the lower half
 }
 
 // Header reads the header of a frame. next is the number of the frame that should come.
