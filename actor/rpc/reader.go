@@ -18,7 +18,7 @@ import (
 // another node.
 const (
 	patience      = 100 * time.Millisecond
-	patienceApart = time.Second
+	patienceApart = 500 * time.Millisecond
 )
 
 // reader is the receiving end of a pipe. One goroutine at a time may use it.

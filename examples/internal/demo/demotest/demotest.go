@@ -226,3 +226,11 @@ func CommandLine(t *testing.T, more map[string]string) {
 		t.Errorf("-help: %s", p.Output())
 	}
 }
+
+// Printed expects that it has printed, among all lines so far, one that matches pattern.
+func (p *Process) Printed(pattern string) {
+	p.t.Helper()
+	if !regexp.MustCompile(pattern).MatchString(p.Output()) {
+		p.t.Errorf("%s has not printed %q", p.name, pattern)
+	}
+}
