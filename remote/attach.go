@@ -399,7 +399,7 @@ func (s *session) serveStream(l link.Link, st link.Stream) error {
 	var kind [2]byte // and the number of a lane
 	if _, err := io.ReadFull(st, kind[:]); err != nil {
 		st.Reset()
-		return err
+		return nil // a file request that was given up at once: an abort overtakes what was written. Who cannot write a lane ends the link
 	}
 	if kind[0] == streamFiles {
 		if err := s.serveFiles(st); err != nil {
