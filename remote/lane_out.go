@@ -358,7 +358,7 @@ func (l *laneOut) piece() frame {
 func (l *laneOut) take() (head, body []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.busy = false
+	l.busy, l.waiting = false, false // an earlier writer may have ended while it waited
 	if l.next == len(l.q) && !l.number() {
 		l.waiting = true
 		if cap(l.cur) == frameBytes+pieceBytes { // empty: most lanes are idle most of the time

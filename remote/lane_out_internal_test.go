@@ -1,0 +1,62 @@
+package remote
+
+import (
+	"testing"
+	"time"
+
+	greenroomv1 "github.com/greenroom-go/greenroom/proto/greenroom/v1"
+	"github.com/greenroom-go/greenroom/remote/internal/link"
+	"github.com/greenroom-go/greenroom/remote/internal/wire"
+)
+
+// lent is a stream that counts what is written to it by others than the writer.
+type lent struct {
+	link.Stream
+	writes int
+}
+
+func (s *lent) TryWrite([]byte) error {
+	s.writes++
+	return nil
+}
+
+// A writer ends while it waits, and the next one has a frame in its hands: a sender must not write the next frame before that.
+func TestSendersWriteOnlyWhileTheWriterWaits(t *testing.T) {
+	s := &session{node: &Node{start: time.Now().Add(-time.Hour)}, count: new(counters)}
+	l := newLaneOut(s, 1)
+	say := func() {
+		t.Helper()
+		if err := l.plain(pair{1, 2}, &wire.Envelope{Kind: greenroomv1.Kind_KIND_STOP}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.writing = true
+	if head, _ := l.take(); head != nil {
+		t.Fatal("a frame out of nothing")
+	}
+	l.lend(nil)
+	l.writing = false
+	say() // while there is no link
+
+	st := new(lent)
+	l.writing = true
+	l.lend(st)
+	if head, _ := l.take(); head == nil {
+		t.Fatal("no frame")
+	}
+	say()
+	if st.writes > 0 {
+		t.Error("a frame was written before the one that the writer holds")
+	}
+	l.directAt = 0
+	if head, _ := l.take(); head == nil {
+		t.Fatal("the second frame is lost")
+	}
+	if head, _ := l.take(); head != nil {
+		t.Fatal("a frame out of nothing")
+	}
+	say()
+	if st.writes != 1 {
+		t.Errorf("%d writes of a sender whose writer waits, want 1", st.writes)
+	}
+}
