@@ -134,11 +134,8 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 				return err
 			}
 		}
-		if l.s.ctx.Err() != nil {
-			return l.s.downError() // a later session may have begun
-		}
-		if l.s.ctx.Err() != nil {
-			return l.s.ctx.Err() // those who watch are about to be told that nothing comes any more
+		if err := l.s.downError(); err != nil {
+			return err // a later session may have begun, and those who watch are about to be told that nothing comes any more
 		}
 		if err := l.frame(buf); err != nil {
 			return err

@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -58,5 +60,27 @@ func TestSendersWriteOnlyWhileTheWriterWaits(t *testing.T) {
 	say()
 	if st.writes != 1 {
 		t.Errorf("%d writes of a sender whose writer waits, want 1", st.writes)
+	}
+}
+
+// Who holds a session's lock may take a lane's, so that a sender must not want the former while it holds the latter.
+func TestSendersOfAnEndedSessionNeedNoLockOfIt(t *testing.T) {
+	s := &session{node: &Node{start: time.Now()}, count: new(counters)}
+	s.ctx, s.end = context.WithCancelCause(context.Background())
+	l := newLaneOut(s, 1)
+	why := errors.New("it is over")
+	s.end(why)
+	l.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	said := make(chan error)
+	go func() { said <- l.plain(pair{1, 2}, &wire.Envelope{Kind: greenroomv1.Kind_KIND_STOP}) }()
+	select {
+	case err := <-said:
+		if !errors.Is(err, why) {
+			t.Errorf("%v, want %v", err, why)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for the session's lock")
 	}
 }
