@@ -42,16 +42,9 @@ type laneIn struct {
 type routeIn struct {
 	to      uint64
 	service uint64 // which, if to is one
+	counts  uint64 // 1 if messages of this route are in the ledger: those to numbers of services are not
 	t       *typeIn
 	flow    *flow
-}
-
-// counts is 1 if messages of this route are in the ledger: those to system services are not.
-func (r *routeIn) counts() uint64 {
-	if r.service != 0 {
-		return 0
-	}
-	return 1
 }
 
 // typeIn is a type of message that the other side sends.
@@ -244,18 +237,18 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 	}
 	switch e.Kind {
 	case greenroomv1.Kind_KIND_UNSPECIFIED:
-		*messages += r.counts()
+		*messages += r.counts
 		l.message(e, r, size)
 		return nil
 	case greenroomv1.Kind_KIND_FIRE:
 		l.fired(e, r)
 		return nil
 	case greenroomv1.Kind_KIND_CALL:
-		*messages += r.counts()
+		*messages += r.counts
 		l.call(e, r, size)
 		return nil
 	case greenroomv1.Kind_KIND_DELIVER:
-		*messages += r.counts()
+		*messages += r.counts
 		l.deliver(e, r, size)
 		return nil
 	default:
