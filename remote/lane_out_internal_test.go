@@ -84,3 +84,19 @@ func TestSendersOfAnEndedSessionNeedNoLockOfIt(t *testing.T) {
 		t.Fatal("it waits for the session's lock")
 	}
 }
+
+// A Pause that is read while the session ends must not hold up senders: nothing comes that would let them go.
+func TestEndedSessionsPauseNobody(t *testing.T) {
+	s := &session{node: &Node{start: time.Now()}, count: new(counters)}
+	s.ctx, s.end = context.WithCancelCause(context.Background())
+	s.peerPauses([]uint64{7}, true)
+	if s.pausedN.Load() != 1 {
+		t.Error("a pause has no effect")
+	}
+	s.peerPauses([]uint64{7}, false)
+	s.end(errors.New("it is over"))
+	s.peerPauses([]uint64{7}, true)
+	if s.pausedN.Load() != 0 {
+		t.Error("an ended session pauses senders")
+	}
+}

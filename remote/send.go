@@ -157,6 +157,9 @@ func (s *session) awaitUnpaused(ctx context.Context, p pair) error {
 func (s *session) peerPauses(ids []uint64, on bool) {
 	s.pauseMu.Lock()
 	defer s.pauseMu.Unlock()
+	if s.ctx.Err() != nil {
+		return // nobody would ever be let go
+	}
 	for _, id := range ids {
 		ev := s.paused[id]
 		switch {
