@@ -398,7 +398,7 @@ func (l *laneIn) fired(e *wire.Envelope, r *routeIn) {
 		err = l.s.mayReach(r)
 	}
 	if f := l.flowOf(r); err == nil {
-		if f.paused.Load() || f.late.Load() > 0 {
+		if f.paused.Load() || f.late.Load() > 0 || l.s.intake.Load() > l.s.intakeLimit() {
 			err = actor.ErrFull
 		} else if err = l.in.Send(r.to, m); err == nil {
 			l.took(f, len(e.Payload)+perMessage)
