@@ -211,7 +211,7 @@ func (p *peers) bytesOut() int {
 	return int(total)
 }
 
-// --- remote-send, remote-pairs ---
+// What follows is for remote-send and remote-pairs.
 
 func streamRows() []harness.Row {
 	return []harness.Row{
@@ -323,7 +323,7 @@ func remoteStream(pairs int, network string) harness.Func {
 	}
 }
 
-// --- remote-call ---
+// What follows is for remote-call.
 
 func callRows() []harness.Row {
 	return []harness.Row{{Name: "p50", Unit: "us", Reach: ratio(1/1.4, 0)}, {Name: "p99", Unit: "us"}}
@@ -396,7 +396,7 @@ func remoteCallInside(network string) harness.Func {
 	}
 }
 
-// --- remote-large ---
+// What follows is for remote-large.
 
 // largeRow is which of its figures a remote-large bench reports.
 type largeRow int
@@ -406,7 +406,7 @@ const (
 	largeCalls                 // the 99th percentile of the calls beside them
 )
 
-// measureLarge has send send r.N large messages while calls runs.
+// measureLarge has r.N large messages sent while calls runs.
 func measureLarge(r *harness.Run, row largeRow, calls callTimer, send func(n int) error) error {
 	if err := send(max(r.N/10, 1)); err != nil {
 		return err
@@ -453,7 +453,7 @@ func withLarge(ctx context.Context, network string, work func(calls callTimer, s
 				}
 			}
 			done <- err
-			return nil
+			return nil //nolint:nilerr // done tells
 		}))
 		if err != nil {
 			return err

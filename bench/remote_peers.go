@@ -14,7 +14,7 @@ import (
 	"github.com/greenroom-go/greenroom/bench/internal/harness"
 )
 
-// --- remote-monitor ---
+// What follows is for remote-monitor.
 
 // downAfter is after how long of silence a peer is declared down where its end is measured: the default, or a second to be short.
 func downAfter(r *harness.Run) time.Duration {
@@ -39,7 +39,7 @@ func remoteMonitor(ctx context.Context, r *harness.Run) error {
 		}
 		downs, seen, wrong := make(chan error, 1), 0, error(nil)
 		times := make([]uint8, r.N)
-		down := func(d actor.Down) *message {
+		down := func(d actor.Down) *message { //nolint:unparam // nil: there is no message to be made of it
 			i, known := index[d.Ref]
 			switch {
 			case !known:
@@ -68,7 +68,7 @@ func remoteMonitor(ctx context.Context, r *harness.Run) error {
 			for _, ref := range refs {
 				if _, err := actor.Monitor(ctx, ref.Any(), down); err != nil {
 					watched <- err
-					return nil
+					return nil //nolint:nilerr // watched tells
 				}
 			}
 			_, err := actor.Call[*payload](ctx, refs[len(refs)-1], newPayload(1)) // behind the last one
@@ -128,7 +128,7 @@ func bareMonitor(ctx context.Context, r *harness.Run) error {
 	})
 }
 
-// --- remote-idle ---
+// What follows is for remote-idle.
 
 func idleRows() []harness.Row {
 	return []harness.Row{

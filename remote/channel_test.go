@@ -177,6 +177,7 @@ func wantIs(t *testing.T, what string, err, target error) {
 	}
 }
 
+// TestChannelFromAnywhere holds what its name says (PUB-1).
 func TestChannelFromAnywhere(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		c.publish("a", "news")
@@ -224,6 +225,7 @@ func TestChannelFromAnywhere(t *testing.T) {
 	}, "a", "b", "c")
 }
 
+// TestChannelDeliverCounts holds what its name says (PUB-2).
 func TestChannelDeliverCounts(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		home := c.publish("a", "news", actor.ChannelOptions[*text]{Transform: func(m *text) (*text, bool) { return m, m.GetValue() != "no" }})
@@ -275,6 +277,7 @@ func TestChannelDeliverCounts(t *testing.T) {
 	}, "a", "b", "c")
 }
 
+// TestChannelDeliverLeavesSlowOnesBehind holds what its name says (PUB-2).
 func TestChannelDeliverLeavesSlowOnesBehind(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		home := c.publish("a", "news")
@@ -329,6 +332,7 @@ func TestChannelRetains(t *testing.T) {
 	}, "a", "b")
 }
 
+// TestChannelHierarchy holds what its name says (PUB-3).
 func TestChannelHierarchy(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		top := c.publish("a", "top")
@@ -374,7 +378,7 @@ func TestChannelHierarchy(t *testing.T) {
 	}, "a", "b", "c")
 }
 
-// Two halves of a cycle that are made at once: whatever is refused, no message goes round.
+// Two halves of a cycle that are made at once: whatever is refused, no message goes round (PUB-3).
 func TestChannelCycleAtOnce(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		x, y := c.publish("a", "x"), c.publish("b", "y")
@@ -414,6 +418,7 @@ func TestChannelCycleAtOnce(t *testing.T) {
 	}, "a", "b")
 }
 
+// TestChannelSubscribersNodeDown holds what its name says (PUB-4).
 func TestChannelSubscribersNodeDown(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		home := c.publish("a", "news")
@@ -451,6 +456,7 @@ func TestChannelSubscribersNodeDown(t *testing.T) {
 	}, "a", "b", "c")
 }
 
+// TestChannelHomeDown holds what its name says (PUB-4).
 func TestChannelHomeDown(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		home := c.publish("a", "news")
@@ -489,6 +495,7 @@ func TestChannelHomeDown(t *testing.T) {
 	}, "a", "b")
 }
 
+// TestChannelCloses holds what its name says (PUB-4).
 func TestChannelCloses(t *testing.T) {
 	for _, how := range []string{"Close", "Unpublish"} {
 		t.Run(how, func(t *testing.T) {
@@ -648,7 +655,7 @@ func TestChannelSubscribersGo(t *testing.T) {
 	}, "a", "b")
 }
 
-// A subscriber that suspends its senders slows all of them down, and nobody else.
+// A subscriber that suspends its senders slows all of them down, and nobody else (PUB-5).
 func TestChannelBackpressure(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		c.publish("a", "slow")
@@ -715,7 +722,7 @@ func TestChannelBackpressure(t *testing.T) {
 	}, "a", "b", "c")
 }
 
-// What is sent while a link breaks and comes back arrives, once and in order.
+// What is sent while a link breaks and comes back arrives, once and in order (PUB-1).
 func TestChannelOverBrokenLinks(t *testing.T) {
 	inNet(t, func(c *chanNet) {
 		c.publish("a", "news")

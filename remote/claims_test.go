@@ -44,7 +44,7 @@ func (s *berth) counts(group string, want int) {
 	s.t.Fatalf("%s sees %v in %q, want %d", s.Name(), s.Group(group), group, want)
 }
 
-// Without gossip, names go over the links.
+// Without gossip, names go over the links (FIND-4).
 func TestClaims(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta := b.start("alpha"), b.start("beta", "alpha")
@@ -109,7 +109,7 @@ func TestClaims(t *testing.T) {
 	})
 }
 
-// Of two claims made out of hearing the older one stays, and who made the other is told.
+// Of two claims made out of hearing the older one stays, and who made the other is told (FIND-4).
 func TestClaimIsLost(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta := b.start("alpha"), b.start("beta", "alpha")
@@ -136,6 +136,7 @@ func TestClaimIsLost(t *testing.T) {
 	})
 }
 
+// TestGroupsAcrossNodes holds what its name says (FIND-5).
 func TestGroupsAcrossNodes(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta, gamma := b.start("alpha"), b.start("beta", "alpha"), b.start("gamma", "alpha", "beta")

@@ -179,8 +179,26 @@ func (s *session) heartbeat(h *greenroomv1.Heartbeat) {
 	if echo := h.GetEchoUs(); echo != 0 {
 		if rtt := now.Sub(s.node.start) - time.Duration(echo)*time.Microsecond; rtt > 0 && rtt < time.Hour {
 			s.rtt = rtt
+			s.roundTrip(rtt)
 		}
 	}
+}
+
+const (
+	// pieceRate is the rate in bytes a second at which pieces should be able to go by one lane.
+	pieceRate = 400 << 20
+	// leastPieces is what may be on its way in any case: a few pieces, and as long as it takes to hear of them.
+	leastPieces = 256 << 10
+)
+
+// roundTrip has the window of pieces follow the shortest round trip that was measured. What is on its way beyond what the way takes in only
+// waits in some buffer, and whatever is sent later waits behind it. The caller holds the lock, or nobody else has the session.
+func (s *session) roundTrip(rtt time.Duration) {
+	if rtt > 0 && (s.shortest == 0 || rtt < s.shortest) {
+		s.shortest = rtt
+	}
+	most := max(s.node.opts.WindowBytes/4, pieceBytes)
+	s.pieceWindow.Store(int64(min(max(int(s.shortest.Seconds()*pieceRate), leastPieces), most)))
 }
 
 // say queues something for the other side and writes it.

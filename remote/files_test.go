@@ -13,7 +13,7 @@ import (
 	"github.com/greenroom-go/greenroom/remote"
 )
 
-// TestFiles sends, describes and deletes a file of another node, over QUIC.
+// TestFiles sends, describes and deletes a file of another node, over QUIC (FILE-1, FILE-2).
 func TestFiles(t *testing.T) {
 	certs, root := t.TempDir(), t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -272,13 +272,17 @@ func (l *laneOut) nameType(e *wire.Envelope, t *messageType) {
 	}
 }
 
+// appendMessage appends m to b. What is in b stays, also where m has a marshaller of its own that panics or returns nothing.
 func appendMessage(b []byte, m proto.Message) (out []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			out, err = b, panicked("a message's marshaller", v)
 		}
 	}()
-	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
+	if out, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(b, m); err != nil {
+		out = b
+	}
+	return out, err
 }
 
 // long queues a message that goes in pieces, or has to wait for one of its pair that does. It says all of its address itself.
@@ -361,10 +365,7 @@ func (l *laneOut) take() (head, body []byte) {
 	l.busy = false
 	if l.next == len(l.q) && !l.number() {
 		l.waiting = true
-		if cap(l.cur) == frameBytes+pieceBytes { // empty: most lanes are idle most of the time
-			buffers.Put((*[frameBytes + pieceBytes]byte)(l.cur[:cap(l.cur)]))
-			l.cur = nil
-		}
+		l.rest()
 		return nil, nil
 	}
 	f := &l.q[l.next]
@@ -401,7 +402,7 @@ func (l *laneOut) number() bool {
 // nextPair reports whether there is a piece to send; the pair at the front of turns sends it. The other side holds what is begun in
 // memory: no more is begun than fits into the window, but for a single one that is longer.
 func (l *laneOut) nextPair() bool {
-	if l.pieces >= l.s.pieceWindow {
+	if int64(l.pieces) >= l.s.pieceWindow.Load() {
 		return false
 	}
 	for range l.waits {
@@ -464,7 +465,16 @@ func (l *laneOut) writeNow() bool {
 	}
 	l.next++
 	l.s.count.wrote(1, len(b))
+	l.rest()
 	return true
+}
+
+// rest gives the buffer back, which is empty: most lanes are idle most of the time.
+func (l *laneOut) rest() {
+	if cap(l.cur) == frameBytes+pieceBytes {
+		buffers.Put((*[frameBytes + pieceBytes]byte)(l.cur[:cap(l.cur)]))
+		l.cur = nil
+	}
 }
 
 // directPause is how long a lane's senders leave writing to the writer after one of them has written.

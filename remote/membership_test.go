@@ -55,7 +55,7 @@ func (s *berth) numbers(want int) {
 	}
 }
 
-// One address is enough for all to be linked to all; names and groups follow.
+// One address is enough for all to be linked to all; names and groups follow (FIND-6).
 func TestGossip(t *testing.T) {
 	dir := t.TempDir()
 	alpha := gossiping(t, dir, "alpha")
@@ -116,7 +116,7 @@ func TestGossip(t *testing.T) {
 	}
 }
 
-// Of two living nodes of one name the second ends.
+// Of two living nodes of one name the second ends (FIND-6).
 func TestGossipDisplaces(t *testing.T) {
 	dir := t.TempDir()
 	alpha := gossiping(t, dir, "alpha")

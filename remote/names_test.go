@@ -205,6 +205,7 @@ func (s *berth) standing(name string, want int) {
 	s.t.Errorf("%d queries for %q stand at %s, want %d", s.sys.Names().Watchers(name), name, s.Name(), want)
 }
 
+// TestLookupAtAPeer holds what its name says (FIND-1).
 func TestLookupAtAPeer(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta := b.start("alpha"), b.start("beta", "alpha")
@@ -260,6 +261,7 @@ func TestTakes(t *testing.T) {
 	}
 }
 
+// TestLocateElsewhere holds what its name says (FIND-2).
 func TestLocateElsewhere(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta, gamma := b.start("alpha"), b.start("beta", "alpha"), b.start("gamma", "alpha", "beta")
@@ -297,7 +299,7 @@ func TestLocateElsewhere(t *testing.T) {
 	})
 }
 
-// Peers that come up later are asked, too, and so are those that come back.
+// Peers that come up later are asked, too, and so are those that come back (FIND-2).
 func TestLocateAtPeersToCome(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha := b.start("alpha")
@@ -331,6 +333,7 @@ func TestLocateAtPeersToCome(t *testing.T) {
 	})
 }
 
+// TestLocateIsGivenUp holds what its name says (FIND-3).
 func TestLocateIsGivenUp(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta := b.start("alpha"), b.start("beta", "alpha")
@@ -369,7 +372,7 @@ func TestLocateIsGivenUp(t *testing.T) {
 	})
 }
 
-// What one peer answers ends nothing: neither that it has nobody, nor that it goes while it is asked.
+// What one peer answers ends nothing: neither that it has nobody, nor that it goes while it is asked (FIND-2).
 func TestLocateOutlivesPeers(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta, gamma := b.start("alpha"), b.start("beta", "alpha"), b.start("gamma", "alpha")
@@ -393,7 +396,7 @@ func TestLocateOutlivesPeers(t *testing.T) {
 	})
 }
 
-// An answer that is on its way when the link dies is not lost, and neither is a question.
+// An answer that is on its way when the link dies is not lost, and neither is a question (FIND-2).
 func TestLocateOverACutLink(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta := b.start("alpha"), b.start("beta", "alpha")
@@ -465,6 +468,7 @@ func TestLocateNeedsTheRole(t *testing.T) {
 	})
 }
 
+// TestLocateLimit holds what its name says (FIND-3).
 func TestLocateLimit(t *testing.T) {
 	inBay(t, func(t *testing.T, b *bay) {
 		alpha, beta := b.start("alpha"), b.start("beta", "alpha")

@@ -42,7 +42,7 @@ func (w *watchedTree) next(kind supervisor.EventKind) supervisor.Event {
 	panic("no more events")
 }
 
-// A child on another node is restarted where it is when it ends, on another node when its own is down, and ends with its supervisor.
+// A child on another node is restarted where it is when it ends, on another node when its own is down, and ends with its supervisor (RCI-7).
 func TestChildMoves(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		nodes := []string{"beta", "gamma", "delta"}
@@ -100,7 +100,7 @@ func TestChildMoves(t *testing.T) {
 	}, "alpha", "beta", "gamma", "delta")
 }
 
-// A transient child that ends normally, however early, is not started again.
+// A transient child that ends normally, however early, is not started again (RCI-7).
 func TestChildEndsEarly(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		if err := remote.RegisterFunc(w.nodes["beta"], "brief", func(*actor.Context, *text) (*text, error) { return wrapperspb.String("v"), nil }); err != nil {
@@ -116,7 +116,7 @@ func TestChildEndsEarly(t *testing.T) {
 	}, "alpha", "beta")
 }
 
-// A child that does not stop is killed in time; one whose start fails is a failed start; with its supervisor killed it ends as well.
+// A child that does not stop is killed in time; one whose start fails is a failed start; with its supervisor killed it ends as well (RCI-7).
 func TestChildIsStopped(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		b := w.nodes["beta"]

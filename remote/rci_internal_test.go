@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// When a node goes, only its keys move; and all nodes have their share.
+// When a node goes, only its keys move; and all nodes have their share (RCI-5).
 func TestByKeyIsStable(t *testing.T) {
 	const nodes, keys = 10, 10000
 	owner := func(key string, without int) int {

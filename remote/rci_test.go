@@ -181,6 +181,7 @@ func TestSpawn(t *testing.T) {
 	}, "alpha", "beta")
 }
 
+// TestSpawnRefusals holds what its name says (RCI-1, RCI-2).
 func TestSpawnRefusals(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		w.start(remote.Options{Name: "beta", MaxSpawned: 3, Policy: remote.Policy{
@@ -276,6 +277,7 @@ type textMessage interface {
 	GetValue() string
 }
 
+// TestSpawnService holds what its name says (RCI-2).
 func TestSpawnService(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]
@@ -327,6 +329,7 @@ func TestNodeStartsAgain(t *testing.T) {
 	}, "alpha")
 }
 
+// TestRegisterRefusals holds what its name says (RCI-1).
 func TestRegisterRefusals(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		n := w.nodes["alpha"]
@@ -370,7 +373,7 @@ func TestRegisterRefusals(t *testing.T) {
 	}, "alpha")
 }
 
-// An end is told with its reason and value, however early it comes, and behind what the actor has sent.
+// An end is told with its reason and value, however early it comes, and behind what the actor has sent (RCI-3).
 func TestSpawnMonitor(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]
@@ -448,6 +451,7 @@ func TestSpawnMonitor(t *testing.T) {
 	}, "alpha", "beta")
 }
 
+// TestSpawnMonitorDemonitor holds what its name says (RCI-3).
 func TestSpawnMonitorDemonitor(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		registerEcho(t, w.nodes["beta"], "echo")
@@ -475,6 +479,7 @@ func TestSpawnMonitorDemonitor(t *testing.T) {
 	}, "alpha", "beta")
 }
 
+// TestRun holds what its name says (RCI-4).
 func TestRun(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]
@@ -534,7 +539,7 @@ func TestRun(t *testing.T) {
 	}, "alpha", "beta")
 }
 
-// What is started although its asker has given up is stopped, wherever the two meet.
+// What is started although its asker has given up is stopped, wherever the two meet (RCI-4).
 func TestSpawnGivenUp(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]
@@ -571,6 +576,7 @@ func TestSpawnGivenUp(t *testing.T) {
 	}, "alpha", "beta")
 }
 
+// TestPlacements holds what its name says (RCI-5).
 func TestPlacements(t *testing.T) {
 	names := []string{"alpha", "beta", "gamma", "delta"}
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
@@ -635,6 +641,7 @@ func TestPlacements(t *testing.T) {
 	}, names...)
 }
 
+// TestSwapAbroad holds what its name says (RCI-8).
 func TestSwapAbroad(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]
@@ -682,6 +689,7 @@ func TestSwapAbroad(t *testing.T) {
 	}, "alpha", "beta")
 }
 
+// TestClient holds what its name says (RCI-6).
 func TestClient(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]
@@ -764,7 +772,7 @@ func TestClient(t *testing.T) {
 	}, "alpha", "beta")
 }
 
-// What ends with its node is told as such, also where the actor was all but started.
+// What ends with its node is told as such, also where the actor was all but started (RCI-6).
 func TestSpawnNodeDown(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		a, b := w.nodes["alpha"], w.nodes["beta"]

@@ -44,7 +44,7 @@ type session struct {
 	room        *actor.Event // set and replaced when there is room
 	window      atomic.Int64
 	maxMessage  atomic.Int64
-	pieceWindow int
+	pieceWindow atomic.Int64  // bytes of pieces that a lane may have on their way
 	granted     atomic.Uint32 // what the peer lets this node do
 	roles       atomic.Uint32 // what this node lets the peer do
 	types       understanding
@@ -90,17 +90,19 @@ type session struct {
 	ackTimer  *time.Timer
 	beat      *time.Timer
 	beatAt    time.Time
-	rtt       time.Duration
+	rtt       time.Duration // the last that was measured
+	shortest  time.Duration // and the shortest
 }
 
 func newSession(far *incarnation) *session {
 	n := far.node
 	s := &session{
-		node: n, far: far, count: far.counters(), room: new(actor.Event), hands: new(hands), pieceWindow: n.opts.WindowBytes / 4,
+		node: n, far: far, count: far.counters(), room: new(actor.Event), hands: new(hands),
 		calls: make(map[uint64]*outgoing), over: make(chan struct{}),
 	}
 	s.ctx, s.end = context.WithCancel(n.ctx)
 	s.mine = randomID()
+	s.roundTrip(0)
 	for i := range s.out {
 		s.out[i] = newLaneOut(s, i)
 		s.in[i] = &laneIn{s: s, n: i}

@@ -236,7 +236,7 @@ func TestOverwriteRace(t *testing.T) {
 	})
 }
 
-// TestResume cuts the stream at random points until the file is through.
+// TestResume cuts the stream at random points until the file is through (FILE-1).
 func TestResume(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -384,6 +384,7 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
+// TestChecksum holds what its name says (FILE-1).
 func TestChecksum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := start(t, files.Options{})
@@ -644,7 +645,7 @@ func TestDelete(t *testing.T) {
 	})
 }
 
-// TestLinks: symbolic links do not lead out of the root.
+// TestLinks: symbolic links do not lead out of the root (FILE-2).
 func TestLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := start(t, files.Options{})

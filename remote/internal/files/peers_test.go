@@ -49,7 +49,7 @@ func atEnd() *greenroomv1.FileRequest {
 	return &greenroomv1.FileRequest{Request: &greenroomv1.FileRequest_End{End: &greenroomv1.FileEnd{}}}
 }
 
-// TestBadNames are refused by the sender, and by a receiver whose sender does not.
+// TestBadNames are refused by the sender, and by a receiver whose sender does not (FILE-2).
 func TestBadNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := start(t, files.Options{Root: filepath.Join(t.TempDir(), "root")})
