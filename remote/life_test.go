@@ -120,6 +120,22 @@ func TestStopDrains(t *testing.T) {
 	})
 }
 
+// TestStopBoth stops two nodes at once. What has arrived is confirmed before the goodbye, so that the other one's Stop knows (REM-23).
+func TestStopBoth(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.net.SetAll(conditions.Conditions{Latency: 20 * time.Millisecond})
+		a, b := w.pair()
+		s := newSink(a, 1, true)
+		to := at(b, s.ref)
+		holds(w, to.Send(w.patient(), parcel(0, 0, 100)))
+		ended := make(chan error, 1)
+		go func() { ended <- b.Stop(w.patient()) }()
+		await(w, s.done)
+		holds(w, a.Stop(w.patient()))
+		holds(w, await(w, ended))
+	})
+}
+
 // TestStopUnderFire stops nodes while everybody sends and links break: nothing is left running, ledgers add up (REM-23).
 func TestStopUnderFire(t *testing.T) {
 	for seed := range uint64(6) {

@@ -542,7 +542,9 @@ func (s *session) drain(ctx context.Context) error {
 			return fmt.Errorf("remote: %s has not confirmed %d bytes: %w", s.far, s.inflight.Load()+s.bulk.Load(), ctx.Err())
 		case <-s.ctx.Done():
 			t.Stop()
-			return s.downError()
+			if s.inflight.Load() > 0 || s.bulk.Load() > 0 {
+				return s.downError()
+			}
 		}
 	}
 	return nil
@@ -554,8 +556,11 @@ func (s *session) goodbye(ctx context.Context) {
 	at := s.at
 	if at != nil {
 		s.ackBytes = max(s.ackBytes, 1)
+		s.flushLocked() // what has arrived comes first: the other side reads nothing behind a goodbye
 		at.ctl.queue(&greenroomv1.Control{What: &greenroomv1.Control_Goodbye{Goodbye: &greenroomv1.Goodbye{Text: s.node.name + " stops", Leaves: true}}})
-		s.flushLocked()
+		if !at.ctl.write(s.count) {
+			s.dirtyLocked(false)
+		}
 	}
 	s.mu.Unlock()
 	if at == nil {

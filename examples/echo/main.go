@@ -38,7 +38,7 @@ func main() {
 			if o.Peer == "" {
 				return serve(ctx, n)
 			}
-			return call(ctx, n)
+			return demo.Actor(ctx, n, call)
 		},
 	}.Main()
 }
@@ -56,31 +56,24 @@ func serve(ctx context.Context, n *remote.Node) error {
 }
 
 // call is the client: an actor that is told when the server ends.
-func call(ctx context.Context, n *remote.Node) error {
-	client, err := actor.Spawn(n.System(), actor.Routine(func(ctx *actor.Context, downs *actor.Inbox[*text]) error {
-		for {
-			fmt.Println("looking for the server")
-			server, err := remote.Locate[*text](ctx, n, name) // however long that takes
-			if err != nil {
-				return err
-			}
-			fmt.Println("found it:", server)
-			_, err = actor.Monitor(ctx, server.Any(), func(d actor.Down) *text { return wrapperspb.String(d.Reason.String()) })
-			if err != nil {
-				return err
-			}
-			why, err := callUntilDown(ctx, server, downs)
-			if err != nil {
-				return err
-			}
-			fmt.Println("the server has ended:", why)
+func call(ctx *actor.Context, n *remote.Node, downs *actor.Inbox[*text]) error {
+	for {
+		fmt.Println("looking for the server")
+		server, err := remote.Locate[*text](ctx, n, name) // however long that takes
+		if err != nil {
+			return err
 		}
-	}))
-	if err != nil {
-		return err
+		fmt.Println("found it:", server)
+		_, err = actor.Monitor(ctx, server.Any(), func(d actor.Down) *text { return wrapperspb.String(d.Reason.String()) })
+		if err != nil {
+			return err
+		}
+		why, err := callUntilDown(ctx, server, downs)
+		if err != nil {
+			return err
+		}
+		fmt.Println("the server has ended:", why)
 	}
-	_, err = client.Wait(ctx)
-	return err
 }
 
 // callUntilDown calls the server again and again, until the monitor says that it has ended, and how.

@@ -68,14 +68,9 @@ func use(ctx context.Context, n *remote.Node) error {
 	if err != nil {
 		return err
 	}
-	watcher, err := actor.Spawn(n.System(), actor.Routine(func(ctx *actor.Context, downs *actor.Inbox[*text]) error {
+	return demo.Actor(ctx, n, func(ctx *actor.Context, n *remote.Node, downs *actor.Inbox[*text]) error {
 		return watch(ctx, n, remote.On(server.Name), downs)
-	}))
-	if err != nil {
-		return err
-	}
-	_, err = watcher.Wait(ctx)
-	return err
+	})
 }
 
 // watch starts actors on the server and prints how each of them ends.

@@ -2,9 +2,12 @@
 //
 //	you call            we call back
 //	Example.Main        Run, with a node that is up
+//	Actor               a function that is an actor
+//	Lines
 package demo
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -19,6 +22,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/greenroom-go/greenroom/actor"
 	"github.com/greenroom-go/greenroom/remote"
@@ -117,6 +122,28 @@ func (e Example) check(o Options, rest []string) error {
 		return e.Check(o)
 	}
 	return nil
+}
+
+// Actor runs f as an actor of the node until it ends, or ctx does.
+func Actor[M proto.Message](ctx context.Context, n *remote.Node, f func(ctx *actor.Context, n *remote.Node, in *actor.Inbox[M]) error) error {
+	ref, err := actor.Spawn(n.System(), actor.Routine(func(ctx *actor.Context, in *actor.Inbox[M]) error { return f(ctx, n, in) }))
+	if err != nil {
+		return err
+	}
+	_, err = ref.Wait(ctx)
+	return err
+}
+
+// Lines are the lines of r, usually os.Stdin, up to its end. They are read until the process ends.
+func Lines(r io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scan := bufio.NewScanner(r); scan.Scan(); {
+			lines <- scan.Text()
+		}
+	}()
+	return lines
 }
 
 func defaultCerts() string {
