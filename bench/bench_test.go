@@ -83,7 +83,7 @@ func TestEveryBench(t *testing.T) {
 		"remote-send/bytes MB/s", "remote-send/rate M/s", "remote-send/wire B", "remote-send/cpu-sender ns", "remote-send/cpu-receiver ns",
 		"remote-pairs/bytes MB/s", "remote-pairs/rate M/s", "remote-pairs/wire B", "remote-pairs/cpu-sender ns", "remote-pairs/cpu-receiver ns",
 		"remote-call/p50 us", "remote-call/p99 us", "remote-call-inside/p50 us", "remote-call-inside/p99 us",
-		"remote-large/bytes MB/s", "remote-large/calls us", "remote-monitor ms", "remote-idle/rss KB", "remote-idle/heap KB", "remote-idle/cpu %",
+		"remote-large/bytes MB/s", "remote-large/calls us", "remote-channel/delivery ns", "remote-channel/wire msgs", "remote-monitor ms", "remote-idle/rss KB", "remote-idle/heap KB", "remote-idle/cpu %",
 	}
 	var got []string
 	results := runTiny(t, "-fresh")

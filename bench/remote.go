@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"sync/atomic"
 	"time"
@@ -66,7 +67,7 @@ func (f nodeFar) start() (far.Methods, error) {
 		return nil, err
 	}
 	counted := newTally()
-	return far.Methods{
+	methods := far.Methods{
 		"addr":   far.Do(func(struct{}) (string, error) { return node.Addr(), nil }),
 		"stats":  far.Do(func(struct{}) ([]remote.PeerStats, error) { return node.Stats(), nil }),
 		"expect": far.Do(func(n int64) (struct{}, error) { counted.expect(n); return struct{}{}, nil }),
@@ -81,7 +82,9 @@ func (f nodeFar) start() (far.Methods, error) {
 			}
 			return places, nil
 		}),
-	}, nil
+	}
+	maps.Copy(methods, channelMethods(sys, node))
+	return methods, nil
 }
 
 // countEvery is how many messages a sink takes before it tells: the lock of the tally is not what is measured.

@@ -227,6 +227,11 @@ func suite() harness.Suite {
 			},
 		},
 		{
+			Name: "remote-channel", What: "messages to 100,000 subscribers, half of them in another process: deliveries, and network messages for each",
+			N: 20_000_000, ShortN: 4_000_000, Rows: channelRows(),
+			Greenroom: remoteChannel, Floors: []harness.Floor{{Name: "local", What: "all subscribers in this process", Run: localChannel}},
+		},
+		{
 			Name: "remote-monitor", What: "n monitors on actors of a process that is killed: how much later than DownAfter the last Down comes",
 			N: 100_000, ShortN: 100_000, Rows: one("ms", harness.Lower, harness.Reach{AtMost: 1000}),
 			Greenroom: remoteMonitor, Floors: []harness.Floor{{Name: "quic", What: "the end of a bare QUIC connection", Run: bareMonitor}},
