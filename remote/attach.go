@@ -172,7 +172,7 @@ type attachment struct {
 	l    link.Link
 	ctl  *control
 	over bool           // it is being left; guarded by the session's lock
-	work sync.WaitGroup // lanes' readers and writers
+	work sync.WaitGroup // lanes' readers and writers, and those of the control stream and of datagrams
 	gone chan struct{}  // closed when nothing of it is left
 }
 
@@ -204,8 +204,11 @@ func (s *session) serve(g *greeting) (err error) {
 	}
 	s.node.log.Info("link up", "peer", s.far.String(), "addr", g.l.Addr(), "dialed", g.l.Dialed())
 	s.node.begin(func() { s.acceptStreams(at) })
-	s.node.begin(func() { s.readDatagrams(at) })
+	if !s.node.begin(func() { defer at.work.Done(); s.readDatagrams(at) }) {
+		at.work.Done()
+	}
 	err = s.listen(g.r)
+	at.work.Done()
 	s.closeLink(g.l, err)
 	s.detach(at, err)
 	return err
@@ -238,6 +241,7 @@ func (s *session) attach(g *greeting, theirs *greenroomv1.Resume) (*attachment, 
 		}
 	}
 	at := &attachment{l: g.l, ctl: &control{st: g.st}, gone: make(chan struct{})}
+	at.work.Add(2) // who listens, and who reads datagrams: what the link says last must not come after what the next one says first
 	s.yours = theirs.GetSession()
 	s.linkCount = max(s.linkCount, theirs.GetLinks()) + 1
 	s.at = at
@@ -399,7 +403,7 @@ func (s *session) serveStream(l link.Link, st link.Stream) error {
 	var kind [2]byte // and the number of a lane
 	if _, err := io.ReadFull(st, kind[:]); err != nil {
 		st.Reset()
-		return err
+		return nil // a file request that was given up at once: an abort overtakes what was written. Who cannot write a lane ends the link
 	}
 	if kind[0] == streamFiles {
 		if err := s.serveFiles(st); err != nil {

@@ -576,10 +576,7 @@ func (b *branch) roomFor(size int) bool {
 			return false
 		}
 	}
-	if size > pieceBytes {
-		return s.bulk.Load() < s.window.Load()
-	}
-	return s.inflight.Load() < s.window.Load()
+	return s.gauge(b.pair, size).Load() < s.window.Load()
 }
 
 // awaitRoom waits until a message of that size may go, or the session has ended.
@@ -589,10 +586,7 @@ func (b *branch) awaitRoom(size int) {
 		if s.pausedN.Load() > 0 {
 			_ = s.awaitUnpaused(s.ctx, b.pair)
 		}
-		if n := &s.inflight; size <= pieceBytes && n.Load() >= s.window.Load() {
-			_ = s.awaitRoom(s.ctx, n)
-		}
-		if n := &s.bulk; size > pieceBytes && n.Load() >= s.window.Load() {
+		if n := s.gauge(b.pair, size); n.Load() >= s.window.Load() {
 			_ = s.awaitRoom(s.ctx, n)
 		}
 	}

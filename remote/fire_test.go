@@ -67,3 +67,26 @@ func TestFire(t *testing.T) {
 		}
 	})
 }
+
+// TestFiresAreBounded has many receivers that handle nothing: what they hold together is bounded by MaxQueuedBytes, however it came.
+func TestFiresAreBounded(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a, b := w.pair(func(o *remote.Options) { o.MaxQueuedBytes = 1 << 20 })
+		var gates []*gate
+		for range 32 {
+			gates = append(gates, newGate(b))
+		}
+		for i := range 200 {
+			for _, g := range gates {
+				holds(w, at(a, g.ref).Fire(w.patient(), parcel(0, i, 1000)))
+			}
+			synctest.Wait()
+		}
+		if n := b.session(a).Intake(); n > 1<<20 || n < 1<<19 {
+			w.Errorf("mailboxes hold %d bytes", n)
+		}
+		for _, g := range gates {
+			close(g.open)
+		}
+	})
+}

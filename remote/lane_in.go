@@ -42,16 +42,9 @@ type laneIn struct {
 type routeIn struct {
 	to      uint64
 	service uint64 // which, if to is one
+	counts  uint64 // 1 if messages of this route are in the ledger: those to numbers of services are not
 	t       *typeIn
 	flow    *flow
-}
-
-// counts is 1 if messages of this route are in the ledger: those to system services are not.
-func (r *routeIn) counts() uint64 {
-	if r.service != 0 {
-		return 0
-	}
-	return 1
 }
 
 // typeIn is a type of message that the other side sends.
@@ -134,11 +127,8 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 				return err
 			}
 		}
-		if l.s.ctx.Err() != nil {
-			return l.s.downError() // a later session may have begun
-		}
-		if l.s.ctx.Err() != nil {
-			return l.s.ctx.Err() // those who watch are about to be told that nothing comes any more
+		if err := l.s.downError(); err != nil {
+			return err // a later session may have begun, and those who watch are about to be told that nothing comes any more
 		}
 		if err := l.frame(buf); err != nil {
 			return err
@@ -247,18 +237,18 @@ func (l *laneIn) envelope(e *wire.Envelope, size int, messages *uint64) error {
 	}
 	switch e.Kind {
 	case greenroomv1.Kind_KIND_UNSPECIFIED:
-		*messages += r.counts()
+		*messages += r.counts
 		l.message(e, r, size)
 		return nil
 	case greenroomv1.Kind_KIND_FIRE:
 		l.fired(e, r)
 		return nil
 	case greenroomv1.Kind_KIND_CALL:
-		*messages += r.counts()
+		*messages += r.counts
 		l.call(e, r, size)
 		return nil
 	case greenroomv1.Kind_KIND_DELIVER:
-		*messages += r.counts()
+		*messages += r.counts
 		l.deliver(e, r, size)
 		return nil
 	default:
@@ -408,7 +398,7 @@ func (l *laneIn) fired(e *wire.Envelope, r *routeIn) {
 		err = l.s.mayReach(r)
 	}
 	if f := l.flowOf(r); err == nil {
-		if f.paused.Load() || f.late.Load() > 0 {
+		if f.paused.Load() || f.late.Load() > 0 || l.s.intake.Load() > l.s.intakeLimit() {
 			err = actor.ErrFull
 		} else if err = l.in.Send(r.to, m); err == nil {
 			l.took(f, len(e.Payload)+perMessage)

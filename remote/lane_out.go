@@ -174,6 +174,13 @@ func (l *laneOut) plain(p pair, e *wire.Envelope) error {
 	return nil
 }
 
+// queues reports whether a pair has something to send in pieces, behind which the rest waits.
+func (l *laneOut) queues(p pair) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pairs[p] != nil
+}
+
 // queuesTo lists the pairs that lead to an actor and have something to send in pieces.
 func (l *laneOut) queuesTo(to uint64) (list []pair) {
 	l.mu.Lock()
@@ -362,7 +369,7 @@ func (l *laneOut) piece() frame {
 func (l *laneOut) take() (head, body []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.busy = false
+	l.busy, l.waiting = false, false // an earlier writer may have ended while it waited
 	if l.next == len(l.q) && !l.number() {
 		l.waiting = true
 		l.rest()

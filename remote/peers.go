@@ -18,7 +18,7 @@ type Roles = link.Roles
 
 // The roles.
 const (
-	MaySend  = link.MaySend  // send messages, monitor, look up names, publish
+	MaySend  = link.MaySend  // send messages and signals (Stop, Kill), monitor, look up names, publish
 	MaySpawn = link.MaySpawn // start registered behaviours
 	MayShip  = link.MayShip  // ship code
 	MayFiles = link.MayFiles // transfer files

@@ -85,9 +85,12 @@ func (s *session) sweepFlows() {
 	})
 }
 
+// intakeLimit is how many bytes mailboxes here may hold when more is read: the rest of what they may in all is not counted yet.
+func (s *session) intakeLimit() int64 { return int64(s.node.opts.MaxQueuedBytes / 4 * 3) }
+
 // awaitIntake waits while mailboxes here hold more from the peer than they may in all. The link's end ends it.
 func (s *session) awaitIntake(from link.Link) error {
-	limit := int64(s.node.opts.MaxQueuedBytes / 4 * 3) // the rest is what is not counted yet
+	limit := s.intakeLimit()
 	for s.intake.Load() > limit || s.out[answerLane].held.Load() > limit {
 		s.intakeEv.Clear()
 		s.choked.Store(true)

@@ -40,8 +40,8 @@ func (s *session) send(ctx context.Context, from, to actor.AnyRef, m proto.Messa
 			return err
 		}
 		defer s.released(0, size, 0) // it is counted anew where it waits
-	} else if s.inflight.Load() >= s.window.Load() {
-		if err := s.awaitRoom(ctx, &s.inflight); err != nil {
+	} else if n := s.gauge(p, size); n.Load() >= s.window.Load() {
+		if err := s.awaitRoom(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -69,6 +69,15 @@ func (s *session) admissible(t *messageType, size int, service bool) error {
 		return fmt.Errorf("%w: %s lets this node send nothing (role send)", ErrRefused, s.far)
 	}
 	return s.types.accepts(t)
+}
+
+// gauge is what a message of that size adds to: the bytes of short ones that are on their way, or those of long ones and of what waits
+// behind them.
+func (s *session) gauge(p pair, size int) *atomic.Int64 {
+	if size > pieceBytes || s.bulk.Load() >= s.window.Load() && s.laneOf(p).queues(p) {
+		return &s.bulk
+	}
+	return &s.inflight
 }
 
 // awaitRoom waits until fewer bytes than the window are on their way.
@@ -148,6 +157,9 @@ func (s *session) awaitUnpaused(ctx context.Context, p pair) error {
 func (s *session) peerPauses(ids []uint64, on bool) {
 	s.pauseMu.Lock()
 	defer s.pauseMu.Unlock()
+	if s.ctx.Err() != nil {
+		return // nobody would ever be let go
+	}
 	for _, id := range ids {
 		ev := s.paused[id]
 		switch {

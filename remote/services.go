@@ -39,11 +39,16 @@ func (s *session) serveMessage(service uint64, back *incoming, m proto.Message) 
 
 func isService(id uint64) bool { return id > answersTo && id < serviceLimit }
 
-// routeTo is the way to actor id, or to the service of that number.
+// routeTo is the way to actor id, or to the service of that number. Who has found out which actor a service is gets no further by that.
 func (n *Node) routeTo(id uint64, t *typeIn) *routeIn {
-	r := &routeIn{to: id, t: t}
 	if isService(id) {
-		r.service, r.to = id, n.serve[id].ID()
+		return &routeIn{to: n.serve[id].ID(), t: t, service: id}
+	}
+	r := &routeIn{to: id, t: t, counts: 1}
+	for number, ref := range n.serve {
+		if id != 0 && ref.ID() == id {
+			r.service = uint64(number)
+		}
 	}
 	return r
 }

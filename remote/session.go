@@ -29,7 +29,7 @@ type session struct {
 	node *Node
 	far  *incarnation
 	ctx  context.Context // ends with the session
-	end  context.CancelFunc
+	end  context.CancelCauseFunc
 	mine uint64 // its number on this side
 
 	hands *hands
@@ -100,7 +100,7 @@ func newSession(far *incarnation) *session {
 		node: n, far: far, count: far.counters(), room: new(actor.Event), hands: new(hands),
 		calls: make(map[uint64]*outgoing), over: make(chan struct{}),
 	}
-	s.ctx, s.end = context.WithCancel(n.ctx)
+	s.ctx, s.end = context.WithCancelCause(n.ctx)
 	s.mine = randomID()
 	s.roundTrip(0)
 	for i := range s.out {
@@ -131,12 +131,8 @@ func (s *session) silence() time.Duration {
 	return time.Since(s.node.start) - time.Duration(s.heard.Load())
 }
 
-// downError is why the session has ended.
-func (s *session) downError() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ended
-}
+// downError is why the session has ended, nil if it has not. Whoever holds a lock may ask.
+func (s *session) downError() error { return context.Cause(s.ctx) }
 
 // laneOf is the lane for what goes from one actor to another.
 func (s *session) laneOf(p pair) *laneOut {
@@ -209,7 +205,7 @@ func (s *session) fail(why error) {
 		s.ackTimer.Stop()
 	}
 	s.mu.Unlock()
-	s.end()
+	s.end(why)
 	if at != nil {
 		_ = at.l.Close(closeSession, "the session is over: "+why.Error())
 	}

@@ -192,7 +192,11 @@ func (s *session) control(l *laneIn, e *wire.Envelope, r *routeIn) error {
 		return nil
 	default: // the rest is for an actor here
 	}
-	if no := s.mayReach(r); no != nil {
+	no := s.mayReach(r)
+	if no == nil && r.service != 0 && e.Kind != greenroomv1.Kind_KIND_UNWATCH {
+		no = fmt.Errorf("%w: a service of %s takes no signals", ErrRefused, s.node.name) // least of all Kill
+	}
+	if no != nil {
 		if e.Kind == greenroomv1.Kind_KIND_WATCH { // it would wait for ever
 			s.tellDown(pair{r.to, e.From}, e.ID, actor.Down{Reason: actor.Reason{Kind: actor.ReasonNodeDown, Err: no}})
 		}

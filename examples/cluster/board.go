@@ -44,7 +44,7 @@ type nodeNote struct {
 	name        string
 	state       string
 	incarnation uint64
-	lives       int
+	ups         int // how often it came up
 }
 
 // shardNote is what is known of a shard. What is not atomic belongs to the board's lock.
@@ -183,8 +183,8 @@ func (b *board) peer(node string, incarnation uint64, up bool) {
 		switch {
 		case up:
 			n.state, n.incarnation = nodeUp, incarnation
-			if n.lives++; n.lives > 1 {
-				b.say("%s is up again, in its life %d", node, n.lives)
+			if n.ups++; n.ups > 1 {
+				b.say("%s is up again", node)
 			}
 		case n.incarnation == incarnation:
 			n.state = nodeDown
@@ -351,7 +351,7 @@ func (b *board) draw(sum uint64) {
 	var p strings.Builder
 	fmt.Fprintf(&p, "%sof %v   %d kills   %d documents, %.0f a second\n\n", b.clock(), b.opts.runFor, b.kills, sum, float64(sum)/time.Since(b.began).Seconds())
 	for _, n := range b.nodes {
-		fmt.Fprintf(&p, "  %-4s %-7s life %-3d", n.name, n.state, n.lives)
+		fmt.Fprintf(&p, "  %-4s %-7s %-4s", n.name, n.state, fmt.Sprintf("x%d", n.ups))
 		for _, s := range b.shardsOn(n.name) {
 			p.WriteString(" " + s.name)
 		}

@@ -154,6 +154,27 @@ func TestWrongCommandLine(t *testing.T) {
 	}
 }
 
+// TestReadmeCommands holds that the commands of the READMEs are understood.
+func TestReadmeCommands(t *testing.T) {
+	command := regexp.MustCompile(`(?m)^    go run \./examples/cluster(?: +([^#\n]*))?(?:#.*)?$`)
+	commands := 0
+	for _, name := range []string{"README.md", "../../README.md"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range command.FindAllStringSubmatch(string(text), -1) {
+			commands++
+			if _, err := parse(strings.Fields(found[1]), io.Discard); err != nil {
+				t.Errorf("%s: %q: %v", name, found[0], err)
+			}
+		}
+	}
+	if commands < 4 {
+		t.Errorf("%d commands are found", commands)
+	}
+}
+
 func TestShardCountsByNumber(t *testing.T) {
 	s := &shard{}
 	count := func(number uint64, text string) error {

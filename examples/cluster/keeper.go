@@ -72,10 +72,14 @@ func (k *keeper) save(ctx *actor.Context) (*pb.State, error) {
 	return k.saved, err
 }
 
+// maxLost is how many shards in a row may be lost over one question. More have the question to blame.
+const maxLost = 20
+
 // ask has f ask the shard. If that fails, whatever the reason, the shard is through: its supervisor starts another one, which is
 // given all that the keeper has, and is asked the same again.
 func (k *keeper) ask(ctx *actor.Context, f func(pb.ShardRef) error) error {
-	for {
+	var lost error
+	for range maxLost {
 		ref, err := k.post.await(ctx)
 		if err != nil {
 			return err
@@ -91,9 +95,11 @@ func (k *keeper) ask(ctx *actor.Context, f func(pb.ShardRef) error) error {
 			return err
 		}
 		ctx.Log().Info("a shard is lost", "shard", k.note.name, "why", err.Error())
+		lost = err
 		k.post.leave(ref)
 		ref.Kill() // if it is there, it is wrong
 	}
+	return fmt.Errorf("%d shards in a row were lost, the last one with: %w", maxLost, lost)
 }
 
 // restore has a new shard begin where the keeper is.

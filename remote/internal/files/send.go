@@ -107,6 +107,10 @@ func Stat(ctx context.Context, stream io.ReadWriteCloser, name string, sum bool)
 
 // use calls f and then closes the stream. If ctx ends that ends f, and is its error.
 func use(ctx context.Context, stream io.ReadWriteCloser, f func(*line) error) error {
+	if ctx.Err() != nil {
+		abort(stream) // before the receiver can have done anything
+		return context.Cause(ctx)
+	}
 	defer abort(stream)  // the receiver has answered, or is not heard: nothing is lost that is on its way
 	defer stream.Close() //nolint:errcheck // as above
 	defer abortWhen(ctx, stream)()
