@@ -98,7 +98,7 @@ func TestStreamsAcrossNodes(t *testing.T) {
 	streamed(t, func(t *testing.T, c *simCluster, service actor.Ref[proto.Message], s streamer) {
 		use := func(ctx context.Context) error {
 			const n = 3*rpc.Window + 5
-			got, err := int64(0), error(nil)
+			got := int64(0)
 			for m, e := range rpc.Stream[*streamItem](ctx, service, proto.Message(wrapperspb.Int64(40)), rpc.NoTimeout) {
 				if e != nil {
 					return e

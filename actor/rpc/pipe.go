@@ -37,8 +37,9 @@ type failure struct{ err error }
 
 func (f *failure) Error() string { return f.err.Error() }
 
-// openPipe starts a pipe as a child of the actor. It ends with life, which is that of the caller's node if it is another one.
-func openPipe(ctx *actor.Context, life context.Context) (actor.Ref[proto.Message], error) {
+// openPipe starts a pipe as a child of the actor. It ends with the caller's node, if that is another one.
+func openPipe(ctx *actor.Context) (actor.Ref[proto.Message], error) {
+	life := ctx.CallerLife()
 	return actor.Spawn(ctx, actor.Routine(func(ctx *actor.Context, in *actor.Inbox[proto.Message]) error {
 		if life != nil {
 			defer context.AfterFunc(life, ctx.Self().Stop)()

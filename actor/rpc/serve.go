@@ -104,10 +104,9 @@ func accept(ctx *actor.Context, takes bool) (o opened, ok bool) {
 		return o, false
 	}
 	o.StreamOpened = &greenroomv1.StreamOpened{}
-	life := ctx.CallerLife()
 	var err error
-	if o.down, err = openPipe(ctx, life); err == nil && takes {
-		o.up, err = openPipe(ctx, life)
+	if o.down, err = openPipe(ctx); err == nil && takes {
+		o.up, err = openPipe(ctx)
 		o.StreamOpened.Up = o.up.Proto()
 	}
 	if err == nil {

@@ -52,6 +52,7 @@ func TestLogwatch(t *testing.T) {
 	write(t, log("web"), "INFO nothing\nERROR half")
 	write(t, log("web"), " and half\n")
 	watcher.Line("^web: ERROR half and half$")
+	db.Line("waiting for")
 	write(t, log("db"), "ERROR in a file that was not there\n")
 	watcher.Line("^db: ERROR in a file that was not there$")
 	if out := watcher.Output(); strings.Contains(out, "old one") || strings.Contains(out, "nothing") {

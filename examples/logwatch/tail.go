@@ -20,13 +20,18 @@ const maxLine = 64 << 10
 // its start, and so is one that was cut short, or that has taken the other one's place.
 func tail(ctx context.Context, name string, every time.Duration) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		whence := io.SeekEnd
+		whence, said := io.SeekEnd, false
 		for {
 			f, err := os.Open(name)
+			if err != nil && !said {
+				said = true
+				fmt.Println("waiting for", name)
+			}
 			switch {
 			case err == nil:
 				more, err := lines(ctx, f, whence, every, yield)
 				_ = f.Close()
+				said = false
 				if err != nil {
 					yield("", err)
 				}

@@ -47,7 +47,7 @@ func serve(ctx context.Context, n *remote.Node) error {
 			return nil, fmt.Errorf("%d is not to my taste", m.GetValue())
 		}, few),
 		remote.RegisterFunc(n, "panic", func(_ *actor.Context, m *number) (*number, error) {
-			return wrapperspb.Int64(1 / (m.GetValue() - m.GetValue())), nil
+			return wrapperspb.Int64([]int64{1, 2, 3}[m.GetValue()]), nil
 		}, few),
 		remote.RegisterFunc(n, "sleep", func(ctx *actor.Context, m *number) (*number, error) {
 			defer fmt.Println("sleep", m.GetValue(), "ends")
@@ -103,8 +103,7 @@ func watch(ctx *actor.Context, n *remote.Node, there remote.Placement, downs *ac
 	square, err := remote.Run[*number](ctx, client, there, "square", wrapperspb.Int64(21))
 	fmt.Println("the square of 21:", square.GetValue(), err)
 	_, err = remote.Run[*number](ctx, client, there, "refuse", wrapperspb.Int64(21))
-	var far *remote.Error
-	if errors.As(err, &far) {
+	if far, ok := errors.AsType[*remote.Error](err); ok {
 		fmt.Printf("refuse: %q, of type %s, from %s\n", far.Text, far.Type, far.Node)
 	}
 	_, err = remote.Spawn[*number](ctx, client, there, "format-disk", nil)

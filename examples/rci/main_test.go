@@ -24,7 +24,7 @@ func TestRCI(t *testing.T) {
 	for _, want := range []string{
 		`square has ended: normal, value: value:144`,
 		`refuse has ended: error: 13 is not to my taste, value: <nil>`,
-		`panic has ended: panic: .*divide by zero.*, value: <nil>`,
+		`panic has ended: panic: .*index out of range.*, value: <nil>`,
 		`sleep has ended: killed, value: <nil>`,
 		`the square of 21: 441 <nil>`,
 		`refuse: "21 is not to my taste", of type \*errors.errorString, from server`,

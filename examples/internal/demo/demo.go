@@ -194,5 +194,10 @@ func (e Example) serve(ctx context.Context, o Options, stdout, stderr io.Writer)
 	late, done := context.WithTimeout(context.Background(), grace)
 	defer done()
 	err = cmp.Or(err, n.Err())
-	return errors.Join(err, n.Stop(late), sys.Stop(late))
+	stopped := n.Stop(late)
+	if errors.Is(stopped, actor.ErrNodeDown) { // a peer has left at the same time: what was for it is in the dead letters
+		fmt.Fprintf(stderr, "%s: %v\n", e.Name, stopped)
+		stopped = nil
+	}
+	return errors.Join(err, stopped, sys.Stop(late))
 }

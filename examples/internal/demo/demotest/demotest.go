@@ -11,6 +11,7 @@ package demotest
 import (
 	"bufio"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -213,9 +214,7 @@ func CommandLine(t *testing.T, more map[string]string) {
 		"-name=a -listen=here": "-listen here: it must be host:port",
 		"-name=a -peer=there":  "-peer there: it must be host:port",
 	}
-	for args, want := range more {
-		wrong[args] = want
-	}
+	maps.Copy(wrong, more)
 	for args, want := range wrong {
 		p := Start(t, strings.Fields(args)...)
 		if code := p.Wait(); code != 2 || !strings.Contains(p.Output(), want) {
