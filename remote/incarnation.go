@@ -292,7 +292,7 @@ func (far *incarnation) Deliver(ctx context.Context, from, to actor.AnyRef, m pr
 
 // Fire implements actor.Outbound.
 func (far *incarnation) Fire(from, to actor.AnyRef, m proto.Message) error {
-	s, err := far.session(true)
+	s, err := far.way()
 	if err != nil {
 		return err
 	}
