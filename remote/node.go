@@ -457,12 +457,16 @@ func (n *Node) whoIs(s *session, id uint64) {
 	}
 }
 
-// thisIs takes a peer's word for where an incarnation is. Whoever is there has to prove it.
+// thisIs takes a peer's word for where an incarnation is that this node looks for and knows nothing of. Whoever is there has to prove it; but
+// as long as it is dialed it is dialed nowhere else.
 func (n *Node) thisIs(m *greenroomv1.ThisIs) {
 	n.mu.Lock()
 	far := n.fars[m.GetIncarnation()]
 	n.mu.Unlock()
-	if far != nil && far.sess.Load() != nil && len(m.GetAddress()) <= 300 {
+	if far == nil || far.whose() != nil || len(m.GetAddress()) > 300 {
+		return
+	}
+	if s := far.sess.Load(); s != nil && !s.linkUp.Load() {
 		far.connect(m.GetAddress(), m.GetName())
 	}
 }
