@@ -55,6 +55,7 @@ type greeting struct {
 	st    link.Stream
 	r     *bufio.Reader
 	hello *greenroomv1.Hello
+	roles link.Roles // what it may do here
 }
 
 // greet says hello on a fresh link and listens to the other side's.
@@ -63,7 +64,7 @@ func (n *Node) greet(ctx context.Context, l link.Link) (*greeting, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close(closeProtocol, "the greeting took too long") })
 	defer stop()
-	g := &greeting{l: l}
+	g := &greeting{l: l, roles: n.granted(l.Peer())}
 	var err error
 	if l.Dialed() {
 		g.st, err = l.Open(ctx)
@@ -74,7 +75,7 @@ func (n *Node) greet(ctx context.Context, l link.Link) (*greeting, error) {
 		return nil, err
 	}
 	g.st.SetUrgent()
-	hello := appendControl(nil, &greenroomv1.Control{What: &greenroomv1.Control_Hello{Hello: n.hello(l.Peer())}})
+	hello := appendControl(nil, &greenroomv1.Control{What: &greenroomv1.Control_Hello{Hello: n.hello(g.roles)}})
 	if l.Dialed() {
 		hello = append([]byte{streamControl}, hello...)
 	}
@@ -99,10 +100,10 @@ func (n *Node) greet(ctx context.Context, l link.Link) (*greeting, error) {
 	return g, n.checkHello(l, g.hello)
 }
 
-func (n *Node) hello(peer link.Identity) *greenroomv1.Hello {
+func (n *Node) hello(granted link.Roles) *greenroomv1.Hello {
 	return &greenroomv1.Hello{
 		MinVersion: protocolVersion, MaxVersion: protocolVersion, Features: features, Name: n.name, Incarnation: n.sys.NodeID(),
-		Address: n.advertised(), GossipAddress: n.gossipAddr(), MaxMessage: uint64(n.opts.MaxMessageBytes), Granted: uint32(n.granted(peer)),
+		Address: n.advertised(), GossipAddress: n.gossipAddr(), MaxMessage: uint64(n.opts.MaxMessageBytes), Granted: uint32(granted),
 		Schemas: knownSchemas(), DownAfterUs: uint64(n.opts.DownAfter / time.Microsecond), Window: uint64(n.opts.WindowBytes),
 	}
 }
@@ -280,7 +281,7 @@ func (s *session) agree(theirs *greenroomv1.Resume) error {
 func (s *session) learnLocked(g *greeting) {
 	h := g.hello
 	s.granted.Store(h.GetGranted())
-	s.roles.Store(uint32(s.node.granted(g.l.Peer())))
+	s.roles.Store(uint32(g.roles))
 	s.maxMessage.Store(int64(min(h.GetMaxMessage(), uint64(s.node.opts.MaxMessageBytes))))
 	s.window.Store(int64(min(max(h.GetWindow(), 64<<10), uint64(s.node.opts.WindowBytes))))
 	if shapes := s.types.hello(h.GetSchemas()); len(shapes.GetShapes()) > 0 {

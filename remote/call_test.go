@@ -368,7 +368,8 @@ func TestRefsToNowhere(t *testing.T) {
 		if s, err := ask(w.patient(), at(a, victim(b)), "x"); s != "re: x" || err != nil {
 			w.Errorf("b: %q, %v", s, err)
 		}
-		_, err = early.Wait(w.patient()) // one that was forgotten meanwhile
+		holds(w, actor.Ref[*text]{AnyRef: early}.Fire(w.patient(), wrapperspb.String("x"))) // one that was forgotten meanwhile
+		_, err = early.Wait(w.patient())
 		wants(w, "Wait", err, actor.ErrNodeDown)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -169,6 +170,16 @@ func (n *Node) unpublish(name string) bool {
 	p.stem.Watch(nil, nil)
 	p.close()
 	return true
+}
+
+// unpublishAll is for a node that has stopped: channels live on, and may be published by another one.
+func (n *Node) unpublishAll() {
+	n.channels.mu.Lock()
+	names := slices.Collect(maps.Keys(n.channels.byName))
+	n.channels.mu.Unlock()
+	for _, name := range names {
+		n.unpublish(name)
+	}
 }
 
 // close ends the publication: nodes are told, behind all messages.

@@ -42,6 +42,7 @@ func (n *Node) findChannel(ctx context.Context, name, where string) (*foundChann
 	q := &search{n: n, name: name, where: where, asked: make(map[*session]bool)}
 	q.ctx, q.stop = context.WithCancel(n.ctx)
 	defer q.stop()
+	defer context.AfterFunc(n.ctx, func() { q.end(nil, ErrStopped) })()
 	if where == "" || where == n.name {
 		found := func(p *publication) { q.end(&foundChannel{typeName: p.typeName, pub: p}, nil) }
 		if err := n.channels.find(name, finder{q, found, func() bool { return q.ctx.Err() == nil }}); err != nil {
@@ -91,7 +92,7 @@ func (q *search) peers() {
 			return len(fresh) > 0
 		})
 		if err != nil {
-			if errors.Is(err, ErrStopped) || q.n.ctx.Err() != nil {
+			if errors.Is(err, ErrStopped) {
 				q.end(nil, ErrStopped)
 			}
 			return

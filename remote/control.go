@@ -152,6 +152,9 @@ func (s *session) told(m *greenroomv1.Control) error {
 		}
 		return fmt.Errorf("remote: the peer says goodbye: %s", clip(w.Goodbye.GetText(), 1000))
 	case *greenroomv1.Control_Gone:
+		if n := len(w.Gone.GetIds()); n > maxFlows {
+			return broken("%d actors that have ended at once, and %d are the most", n, maxFlows)
+		}
 		s.peerGone(w.Gone.GetIds())
 	case *greenroomv1.Control_Probe:
 		return s.node.probed(w.Probe)

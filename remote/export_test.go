@@ -3,6 +3,7 @@ package remote
 import (
 	"time"
 
+	"github.com/greenroom-go/greenroom/actor"
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 )
 
@@ -93,4 +94,11 @@ func Channels(n *Node) [4]int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return [4]int{len(h.byName), len(h.outlets), h.findN, len(h.deliveries)}
+}
+
+// Gate is the actor that takes what other nodes send to a channel that n publishes.
+func Gate(n *Node, name string) actor.AnyRef {
+	n.channels.mu.Lock()
+	defer n.channels.mu.Unlock()
+	return n.channels.byName[name].gate
 }

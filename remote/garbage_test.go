@@ -258,6 +258,9 @@ var garbage = map[string]func(s *stranger, name string){
 			s.send(1, piece(uint64(i), 1<<20), 1) //nolint:gosec // small
 		}
 	}),
+	"gone/many": joined(func(s *stranger) {
+		s.say(&greenroomv1.Control{What: &greenroomv1.Control_Gone{Gone: &greenroomv1.Gone{Ids: make([]uint64, 5000)}}})
+	}),
 	"watch/twice": joined(func(s *stranger) {
 		s.send(1, wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, To: s.to, ID: 1, From: 5})
 		s.send(1, wire.Envelope{Kind: greenroomv1.Kind_KIND_WATCH, To: s.to, ID: 1, From: 5})

@@ -143,14 +143,12 @@ func (far *incarnation) seek() {
 		return
 	}
 	n := far.node
-	n.mu.Lock()
-	p := far.whose()
-	addr, name := "", ""
-	if p != nil {
-		addr, name = cmp.Or(p.dialed, p.addr), p.name
+	if far.redial() {
+		return
 	}
+	n.mu.Lock()
 	var ask []*session
-	if p == nil {
+	if far.whose() == nil {
 		for _, other := range n.fars {
 			if o := other.sess.Load(); o != nil && o != s && o.linkUp.Load() {
 				ask = append(ask, o)
@@ -158,25 +156,25 @@ func (far *incarnation) seek() {
 		}
 	}
 	n.mu.Unlock()
-	if addr != "" {
-		far.connect(addr, name)
-	}
 	for _, o := range ask {
 		o.say(&greenroomv1.Control{What: &greenroomv1.Control_WhoIs{WhoIs: &greenroomv1.WhoIs{Incarnation: far.id}}})
 	}
 }
 
-// redial has a session whose link is silent get another one, which takes its place.
-func (far *incarnation) redial() {
+// redial dials the incarnation where it was reached last, or else where it says that it is; false if neither is known. A link that there is
+// gives way to the new one.
+func (far *incarnation) redial() bool {
 	far.node.mu.Lock()
 	addr, name := "", ""
-	if p := far.peer; p != nil {
-		addr, name = p.addr, p.name
+	if p := far.whose(); p != nil {
+		addr, name = cmp.Or(p.dialed, p.addr), p.name
 	}
 	far.node.mu.Unlock()
-	if addr != "" {
-		far.connect(addr, name)
+	if addr == "" {
+		return false
 	}
+	far.connect(addr, name)
+	return true
 }
 
 // connect dials the incarnation, unless that is being done.
@@ -292,7 +290,7 @@ func (far *incarnation) Deliver(ctx context.Context, from, to actor.AnyRef, m pr
 
 // Fire implements actor.Outbound.
 func (far *incarnation) Fire(from, to actor.AnyRef, m proto.Message) error {
-	s, err := far.session(true)
+	s, err := far.way()
 	if err != nil {
 		return err
 	}

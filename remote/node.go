@@ -186,12 +186,19 @@ func (n *Node) load() uint32 { return uint32(min(n.tasks.Load(), 1<<31)) }
 
 func (n *Node) beatEvery() time.Duration { return n.opts.DownAfter / 5 }
 
-// granted is what a peer may do here.
-func (n *Node) granted(id link.Identity) link.Roles {
-	if n.opts.Policy.Grant == nil {
+// granted is what a peer may do here: nothing if the function that says so panics.
+func (n *Node) granted(id link.Identity) (roles link.Roles) {
+	grant := n.opts.Policy.Grant
+	if grant == nil {
 		return id.Roles
 	}
-	return n.opts.Policy.Grant(id.Name, id.Roles) & id.Roles
+	if err := guarded("Policy.Grant", func() error {
+		roles = grant(id.Name, id.Roles) & id.Roles
+		return nil
+	}); err != nil {
+		n.log.Error("a peer may do nothing here", "peer", id.Name, "error", err.Error())
+	}
+	return roles
 }
 
 // begin runs f in a goroutine that Stop waits for; false if nothing begins any more. Those whom Stop waits for may use n.work.
@@ -450,12 +457,16 @@ func (n *Node) whoIs(s *session, id uint64) {
 	}
 }
 
-// thisIs takes a peer's word for where an incarnation is. Whoever is there has to prove it.
+// thisIs takes a peer's word for where an incarnation is that this node looks for and knows nothing of. Whoever is there has to prove it; but
+// as long as it is dialed it is dialed nowhere else.
 func (n *Node) thisIs(m *greenroomv1.ThisIs) {
 	n.mu.Lock()
 	far := n.fars[m.GetIncarnation()]
 	n.mu.Unlock()
-	if far != nil && far.sess.Load() != nil && len(m.GetAddress()) <= 300 {
+	if far == nil || far.whose() != nil || len(m.GetAddress()) > 300 {
+		return
+	}
+	if s := far.sess.Load(); s != nil && !s.linkUp.Load() {
 		far.connect(m.GetAddress(), m.GetName())
 	}
 }

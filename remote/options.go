@@ -47,7 +47,8 @@ type Options struct {
 	// suspend while it is used up. 0 means 4 MiB.
 	WindowBytes int
 	// MaxQueuedBytes bounds what mailboxes here hold from one peer in all, counted as bytes on the wire and 64 more for each message.
-	// Beyond it nothing more is read from that peer. One mailbox may hold 1 MiB before those who send there suspend. 0 means 64 MiB.
+	// Beyond it nothing more is read from that peer; nor while it leaves three quarters of that unacknowledged of answers and signals, which
+	// nobody waits for. One mailbox may hold 1 MiB before those who send there suspend. 0 means 64 MiB.
 	MaxQueuedBytes int
 	// MaxPeers bounds the nodes that are known: a new one takes the place of the one that has been down for longest. 0 means 1,024.
 	MaxPeers int

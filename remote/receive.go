@@ -88,16 +88,24 @@ func (s *session) sweepFlows() {
 // intakeLimit is how many bytes mailboxes here may hold when more is read: the rest of what they may in all is not counted yet.
 func (s *session) intakeLimit() int64 { return int64(s.node.opts.MaxQueuedBytes / 4 * 3) }
 
-// awaitIntake waits while mailboxes here hold more from the peer than they may in all. The link's end ends it.
+// unread is how many bytes the peer has not acknowledged beyond what senders here may have on their way, or of answers to calls: it is told of
+// ends, and answered, without anybody waiting for that.
+func (s *session) unread() int64 {
+	return max(s.inflight.Load()-s.window.Load(), s.out[answerLane].held.Load())
+}
+
+// awaitIntake waits while mailboxes here hold more from the peer than they may in all, or the peer leaves as much unread. The link's end
+// ends it, and a peer that reads nothing for DownAfter.
 func (s *session) awaitIntake(from link.Link) error {
 	limit := s.intakeLimit()
-	for s.intake.Load() > limit || s.out[answerLane].held.Load() > limit {
+	least, since := s.unread(), time.Now()
+	for s.intake.Load() > limit || s.unread() > limit {
 		s.intakeEv.Clear()
 		s.choked.Store(true)
-		if s.intake.Load() <= limit && s.out[answerLane].held.Load() <= limit {
+		if s.intake.Load() <= limit && s.unread() <= limit {
 			break
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, time.Second) // replies that were confirmed set no event
+		ctx, cancel := context.WithTimeout(s.ctx, time.Second) // what was confirmed sets no event
 		err := s.intakeEv.Wait(ctx)
 		cancel()
 		switch {
@@ -107,6 +115,12 @@ func (s *session) awaitIntake(from link.Link) error {
 			return from.Cause()
 		case err == nil:
 			s.hear()
+		}
+		switch n := s.unread(); {
+		case n < least || n <= limit:
+			least, since = n, time.Now()
+		case time.Since(since) > s.node.opts.DownAfter:
+			return broken("%d bytes of answers and signals wait for it, and it has acknowledged none for %v", n, s.node.opts.DownAfter)
 		}
 	}
 	return nil

@@ -63,6 +63,7 @@ func (n *Node) startServices() error {
 
 // stopServices ends them, so that the System may be made a node again.
 func (n *Node) stopServices(ctx context.Context) {
+	n.unpublishAll()
 	for _, ref := range n.serve {
 		if !ref.IsZero() {
 			ref.Stop()

@@ -436,9 +436,9 @@ func (b *birth) born(ref actor.AnyRef) error {
 	if end != nil {
 		end.Ref = ref
 	}
-	b.mu.Unlock()
-	b.n.rci.note(b)
+	b.n.rci.note(b) // and what follows before down can say that it is over
 	err := b.client.add(b)
+	b.mu.Unlock()
 	if end != nil {
 		b.over()
 		if err == nil && end.Reason.Kind == actor.ReasonNodeDown {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -193,7 +194,7 @@ func (u *understanding) compare(shapes *greenroomv1.Shapes) map[string]string {
 		}
 	}
 	u.lacking.Clear()
-	return u.faults
+	return maps.Clone(u.faults)
 }
 
 func describe(f *greenroomv1.Field) string {

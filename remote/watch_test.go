@@ -470,3 +470,25 @@ func TestRefusedWatch(t *testing.T) {
 		wants(w, "send", at(a, v).Send(w.patient(), wrapperspb.String("x")), remote.ErrRefused)
 	})
 }
+
+// TestGrantThatPanics: a policy that panics grants nothing, and harms nobody else.
+func TestGrantThatPanics(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		b := w.node("b", func(o *remote.Options) {
+			o.Policy.Grant = func(peer string, roles remote.Roles) remote.Roles {
+				if peer == "a" {
+					panic("who is that?")
+				}
+				return roles
+			}
+		})
+		a, c := w.node("a", peers("b:1")), w.node("c", peers("b:1"))
+		a.meets(b)
+		c.meets(b)
+		v := victim(b)
+		wants(w, "send", at(a, v).Send(w.patient(), wrapperspb.String("x")), remote.ErrRefused)
+		if s, err := ask(w.patient(), at(c, v), "x"); s != "re: x" || err != nil {
+			w.Errorf("another peer: %q, %v", s, err)
+		}
+	})
+}
