@@ -45,10 +45,13 @@ type EndHook interface {
 }
 
 // AtEnd has h.Ended called, once, at r's final end; with nil it certainly will be. Hooks run in the order in which they were added.
-// Errors: ErrNoActor, ErrStopped (the actor has ended).
+// Errors: ErrNoActor, ErrStopped (the actor has ended), ErrOtherSystem (it lives on another node: Monitor it, or Wait for it).
 func AtEnd(r AnyRef, h EndHook) error {
 	if r.node == nil {
 		return ErrNoActor
+	}
+	if r.Remote() {
+		return ErrOtherSystem
 	}
 	a := r.cell()
 	if a == nil {

@@ -322,6 +322,9 @@ func (ctx *Context) child(ref AnyRef) (*cell, error) {
 	if ctx == nil || ctx.here() == nil {
 		return nil, ctx.own()
 	}
+	if ref.Remote() {
+		return nil, ErrNotGuardian
+	}
 	a := ref.cell()
 	if a == nil {
 		return nil, ErrStopped

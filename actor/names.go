@@ -28,8 +28,8 @@ var ErrNameTaken = errors.New("actor: the name is taken")
 // ErrNoName answers who asks for a name that nobody has.
 var ErrNoName = errors.New("actor: nobody has that name")
 
-// ErrOtherSystem answers a Bind of an actor that lives in another System: each System names its own.
-var ErrOtherSystem = errors.New("actor: the actor lives in another System, which alone can name it")
+// ErrOtherSystem answers a Bind or AtEnd of an actor that lives in another System: each System does that for its own.
+var ErrOtherSystem = errors.New("actor: the actor lives in another System, and only that one can do this for it")
 
 // ErrAlias answers an alias of an alias or of itself. An alias stands for a name, so there are no chains and no cycles.
 var ErrAlias = errors.New("actor: an alias stands for a name, not for an alias")

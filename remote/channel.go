@@ -47,6 +47,9 @@ func Publish[M proto.Message](n *Node, name string, ch *actor.Channel[M], o ...P
 
 // Unpublish takes back Publish: for other nodes it is as if the channel was closed. ErrNoChannel: nothing is published under name.
 func Unpublish(n *Node, name string) error {
+	if n.none() {
+		return errNoNode
+	}
 	if !n.unpublish(name) {
 		return fmt.Errorf("remote: unpublish %q: %w", name, ErrNoChannel)
 	}
@@ -101,6 +104,9 @@ func OpenChannel[M proto.Message](ctx context.Context, n *Node, name, where stri
 }
 
 func openChannel[M proto.Message](ctx context.Context, n *Node, name, where string) (*Channel[M], error) {
+	if n.none() {
+		return nil, errNoNode
+	}
 	if ctx == nil {
 		return nil, actor.ErrNilContext
 	}
@@ -132,10 +138,18 @@ func openChannel[M proto.Message](ctx context.Context, n *Node, name, where stri
 }
 
 // Name is the name that the channel is published under.
-func (c *Channel[M]) Name() string { return c.name }
+func (c *Channel[M]) Name() string {
+	if c.none() {
+		return ""
+	}
+	return c.name
+}
 
 // Home is the name of the node that the channel lives on.
 func (c *Channel[M]) Home() string {
+	if c.none() {
+		return ""
+	}
 	if c.local != nil {
 		return c.n.name
 	}
@@ -145,6 +159,8 @@ func (c *Channel[M]) Home() string {
 // Err is nil while the channel can be used, and then says why not.
 func (c *Channel[M]) Err() error {
 	switch {
+	case c.none():
+		return errNoChannel
 	case c.local == nil:
 		return c.out.state()
 	case c.local.Stem().Closed():
@@ -157,6 +173,9 @@ func (c *Channel[M]) Err() error {
 // does: only a full window or a home that cannot keep up make it wait, under ctx. If the home's transform panics that is logged there.
 // Errors: actor.ErrChannelClosed, actor.ErrNodeDown, actor.ErrNilMessage, ErrTooLarge, ErrRefused; those of actor.Channel.Send at home.
 func (c *Channel[M]) Send(ctx context.Context, m M) error {
+	if c.none() {
+		return errNoChannel
+	}
 	if c.local != nil {
 		return c.local.Send(ctx, m)
 	}
@@ -177,6 +196,9 @@ func (c *Channel[M]) Send(ctx context.Context, m M) error {
 // for all. A node that is declared down meanwhile counts with those whom it has told of. After an error m may still arrive.
 // Errors: those of Send and of actor.Channel.Deliver, of which a *PanicError and others come back as *Error.
 func (c *Channel[M]) Deliver(ctx context.Context, m M, atLeast int) (int, error) {
+	if c.none() {
+		return 0, errNoChannel
+	}
 	if c.local != nil {
 		return c.local.Deliver(ctx, m, atLeast)
 	}
@@ -239,7 +261,12 @@ func (c *Channel[M]) UnsubscribeChannel(other *actor.Channel[M]) error {
 // EndPoints asks the home how many actors a message reaches if nothing is dropped, on all nodes: as many as they have told of so far, this
 // one included.
 func (c *Channel[M]) EndPoints(ctx context.Context) (int, error) {
-	if c.local != nil {
+	switch {
+	case c.none():
+		return 0, errNoChannel
+	case ctx == nil:
+		return 0, actor.ErrNilContext
+	case c.local != nil:
 		return c.local.EndPoints(), nil
 	}
 	if err := c.out.state(); err != nil {
@@ -256,9 +283,17 @@ func (c *Channel[M]) because(err error) error {
 	return fmt.Errorf("remote: channel %q of %s: %w", c.name, c.Home(), err)
 }
 
+// errNoChannel answers what is asked of the nil or zero Channel.
+var errNoChannel = errors.New("remote: no Channel: make one with OpenChannel, and look at its error")
+
+func (c *Channel[M]) none() bool { return c == nil || c.local == nil && c.out == nil }
+
 // here is the channel that this node's subscribers are subscribed to, nil if there is none.
 func (c *Channel[M]) here() *actor.Channel[M] {
-	if c.local != nil {
+	switch {
+	case c.none():
+		return nil
+	case c.local != nil:
 		return c.local
 	}
 	if p := c.out.current(); p != nil {
@@ -270,10 +305,12 @@ func (c *Channel[M]) here() *actor.Channel[M] {
 
 // subscribed has f subscribe somebody to the channel that stands for c on this node.
 func subscribed[M proto.Message](ctx context.Context, c *Channel[M], f func(*actor.Channel[M]) (*actor.Subscription, error)) (*actor.Subscription, error) {
-	if c.local != nil {
+	switch {
+	case c.none():
+		return nil, errNoChannel
+	case c.local != nil:
 		return f(c.local)
-	}
-	if ctx == nil {
+	case ctx == nil:
 		return nil, actor.ErrNilContext
 	}
 	p, err := c.out.enter(func() (*actor.Stem, any, error) {

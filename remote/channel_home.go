@@ -53,6 +53,8 @@ type publication struct {
 
 func (n *Node) publish(name, typeName string, stem *actor.Stem, keep any, o []PublishOptions) error {
 	switch err := actor.CheckName(name); {
+	case n.none():
+		return errNoNode
 	case err != nil:
 		return err
 	case stem == nil:

@@ -20,10 +20,14 @@ import (
 //
 // Each node decides by what it knows. Two nodes that do not hear each other may both give one name away; when they do, the older claim
 // stays (by Lamport time, then by the order of the nodes' names), the other is withdrawn, and lost, unless it is nil, is called with who has
-// the name now, in a goroutine of its own. WatchName tells an actor the same as a message.
+// the name now, in a goroutine of its own, which Stop waits for: from there, stop the node by go n.Stop(ctx). WatchName tells an actor the same
+// as a message.
 // Errors: actor.ErrNameTaken (another actor has it), actor.ErrBadName, actor.ErrNoActor (a zero ref), actor.ErrOtherSystem (it is of another
 // node, which alone can claim for it), actor.ErrStopped (it has ended), ErrLimit (a node publishes 8,192 names and memberships), ErrStopped.
 func (n *Node) Claim(name string, who registry.Addressed, lost func(by actor.AnyRef)) error {
+	if n.none() {
+		return errNoNode
+	}
 	p := &posting{n: n, what: published{name: name}, lost: lost}
 	return naming("claim", name, p.publish(who, func() error { return n.naming.names.Claim(name, p.a, p.lose) }))
 }
@@ -31,6 +35,9 @@ func (n *Node) Claim(name string, who registry.Addressed, lost func(by actor.Any
 // Release withdraws a claim of an actor of this node. Errors: actor.ErrNoName (that actor does not have it), actor.ErrNoActor,
 // actor.ErrOtherSystem, ErrStopped.
 func (n *Node) Release(name string, who registry.Addressed) error {
+	if n.none() {
+		return errNoNode
+	}
 	p, err := n.published(who, published{name: name})
 	if err == nil {
 		err = n.naming.names.Release(name, p.a)
@@ -41,12 +48,18 @@ func (n *Node) Release(name string, who registry.Addressed) error {
 // JoinGroup puts a living actor of this node into a group that spans the cluster, where it stays, restarts included, until LeaveGroup, its
 // final end, or that of the node; that it is in it already is no error. Errors: those of Claim, but for a name that is taken.
 func (n *Node) JoinGroup(group string, who registry.Addressed) error {
+	if n.none() {
+		return errNoNode
+	}
 	p := &posting{n: n, what: published{name: group, group: true}}
 	return naming("join the group", group, p.publish(who, func() error { return n.naming.names.Enter(group, p.a) }))
 }
 
 // LeaveGroup takes an actor of this node out of a group. Errors: registry.ErrNotMember, actor.ErrNoActor, actor.ErrOtherSystem, ErrStopped.
 func (n *Node) LeaveGroup(group string, who registry.Addressed) error {
+	if n.none() {
+		return errNoNode
+	}
 	p, err := n.published(who, published{name: group, group: true})
 	if err == nil {
 		err = n.naming.names.Exit(group, p.a)
@@ -60,7 +73,7 @@ func (n *Node) LeaveGroup(group string, who registry.Addressed) error {
 // Group is who is in a group, on all nodes, in the order of their names; of a node that is down there is nobody. Nobody is in a group that
 // there is not.
 func (n *Node) Group(group string) Refs {
-	if n.naming.check() != nil {
+	if n.none() || n.naming.check() != nil {
 		return nil
 	}
 	var all Refs
@@ -119,6 +132,9 @@ type NameEvent struct {
 // its turn. Errors: actor.ErrBadName, ErrStopped, and those of actor.OpenFeed.
 func WatchName[M proto.Message](ctx *actor.Context, n *Node, name string, adapt func(NameEvent) M) (*actor.Feed, error) {
 	feed, err := actor.OpenFeed(ctx, adapt, func(post func(NameEvent)) (func(), error) {
+		if n.none() {
+			return nil, errNoNode
+		}
 		if err := n.naming.check(); err != nil {
 			return nil, err
 		}
@@ -141,6 +157,9 @@ type GroupEvent struct {
 // In all else it is WatchName.
 func WatchGroup[M proto.Message](ctx *actor.Context, n *Node, group string, adapt func(GroupEvent) M) (*actor.Feed, error) {
 	feed, err := actor.OpenFeed(ctx, adapt, func(post func(GroupEvent)) (func(), error) {
+		if n.none() {
+			return nil, errNoNode
+		}
 		if err := n.naming.check(); err != nil {
 			return nil, err
 		}
@@ -289,6 +308,9 @@ func (p *posting) lose(e cluster.Entry) {
 }
 
 func (n *Node) find(name string, want wanted) (actor.AnyRef, error) {
+	if n.none() {
+		return actor.AnyRef{}, errNoNode
+	}
 	if err := cmp.Or(n.naming.check(), actor.CheckName(name)); err != nil {
 		return actor.AnyRef{}, err
 	}
@@ -307,6 +329,9 @@ func (n *Node) find(name string, want wanted) (actor.AnyRef, error) {
 }
 
 func (n *Node) awaitName(ctx context.Context, name string, want wanted) (actor.AnyRef, error) {
+	if n.none() {
+		return actor.AnyRef{}, errNoNode
+	}
 	if ctx == nil {
 		return actor.AnyRef{}, actor.ErrNilContext
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/greenroom-go/greenroom/actor"
 	"github.com/greenroom-go/greenroom/remote/internal/files"
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 )
@@ -125,6 +126,12 @@ func (n *Node) StatFile(ctx context.Context, peer, name string, sum bool) (FileI
 
 // withFiles has f do one request over a stream to the peer, again if the link breaks.
 func (n *Node) withFiles(ctx context.Context, peer string, f func(link.Stream) error) error {
+	switch {
+	case n.none():
+		return errNoNode
+	case ctx == nil:
+		return actor.ErrNilContext
+	}
 	for {
 		far := n.farOf(peer)
 		if far == nil {

@@ -54,6 +54,9 @@ type membership struct {
 // Members are the members of the cluster, this node among them, by name: what Options.Gossip or Options.Membership knows; without
 // either, this node and the peers that are up.
 func (n *Node) Members() []cluster.Member {
+	if n.none() {
+		return nil
+	}
 	if n.members.by != nil {
 		return n.members.by.Members()
 	}
@@ -68,10 +71,18 @@ func (n *Node) Members() []cluster.Member {
 }
 
 // Done is closed when the node has stopped: by Stop, or because another node of its name has taken its place in the cluster. Err says which.
-func (n *Node) Done() <-chan struct{} { return n.done }
+func (n *Node) Done() <-chan struct{} {
+	if n.none() {
+		return nil
+	}
+	return n.done
+}
 
 // Err is why the node has stopped, or stops, by itself: an error that is cluster.ErrNameTaken. nil: it does not, or Stop was called.
 func (n *Node) Err() error {
+	if n.none() {
+		return errNoNode
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.err

@@ -62,6 +62,9 @@ func (n *Node) Describe(to chan<- *prometheus.Desc) {
 // greenroom_remote_ and has the label node; those of one peer have the label peer, of which there are at most Options.MaxPeers, summed over the
 // peer's lives.
 func (n *Node) Collect(to chan<- prometheus.Metric) {
+	if n.none() {
+		return
+	}
 	send := func(m metric, v float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(m.desc, m.kind, v, append([]string{n.name}, labels...)...)
 	}

@@ -21,7 +21,7 @@ const maxQueries = 4096
 // Lookup asks the node called peer, which may be n itself, who has a name or alias there, and returns its answer: the actor was alive
 // then. With proto.Message for M it is whoever has the name, whatever that takes.
 // Errors: actor.ErrNoName (nobody has it), actor.ErrWrongType (who has it takes other messages), ErrNoPeer (the peer is not up),
-// actor.ErrNodeDown (it was declared down meanwhile), ErrRefused, actor.ErrBadName, ctx's own.
+// actor.ErrNodeDown (it was declared down meanwhile), ErrRefused, actor.ErrBadName, ErrStopped, ctx's own.
 func Lookup[M proto.Message](ctx context.Context, n *Node, peer, name string) (actor.Ref[M], error) {
 	r, err := n.lookup(ctx, peer, name, wantOf[M]())
 	if err != nil {
@@ -103,6 +103,9 @@ func (n *Node) holder(m proto.Message, want wanted) (actor.AnyRef, error) {
 }
 
 func (n *Node) lookup(ctx context.Context, peer, name string, want wanted) (actor.AnyRef, error) {
+	if n.none() {
+		return actor.AnyRef{}, errNoNode
+	}
 	if err := actor.CheckName(name); err != nil {
 		return actor.AnyRef{}, err
 	}
@@ -113,7 +116,10 @@ func (n *Node) lookup(ctx context.Context, peer, name string, want wanted) (acto
 		return n.own(name, want)
 	}
 	far := n.farOf(peer)
-	if far == nil {
+	switch {
+	case n.ctx.Err() != nil:
+		return actor.AnyRef{}, ErrStopped
+	case far == nil:
 		return actor.AnyRef{}, ErrNoPeer
 	}
 	to := actor.Ref[*greenroomv1.NameQuery]{AnyRef: far.service(namesService)}
@@ -125,6 +131,9 @@ func (n *Node) lookup(ctx context.Context, peer, name string, want wanted) (acto
 }
 
 func (n *Node) locate(ctx context.Context, name string, want wanted, at []string) (actor.AnyRef, error) {
+	if n.none() {
+		return actor.AnyRef{}, errNoNode
+	}
 	if err := actor.CheckName(name); err != nil {
 		return actor.AnyRef{}, err
 	}

@@ -170,13 +170,28 @@ func (n *Node) listen() (err error) {
 }
 
 // Name is the node's name.
-func (n *Node) Name() string { return n.name }
+func (n *Node) Name() string {
+	if n.none() {
+		return ""
+	}
+	return n.name
+}
 
 // System is whose presence the node is.
-func (n *Node) System() *actor.System { return n.sys }
+func (n *Node) System() *actor.System {
+	if n.none() {
+		return nil
+	}
+	return n.sys
+}
 
 // Addr is the address that the node listens at, host:port.
-func (n *Node) Addr() string { return n.addr }
+func (n *Node) Addr() string {
+	if n.none() {
+		return ""
+	}
+	return n.addr
+}
 
 // advertised is where others are told to reach the node.
 func (n *Node) advertised() string { return cmp.Or(n.opts.Advertise, n.addr) }
@@ -428,6 +443,9 @@ func (n *Node) forgetPeerLocked() bool {
 
 // Outbound implements actor.Abroad.
 func (n *Node) Outbound(id uint64) (actor.Outbound, error) {
+	if n.none() {
+		return nil, fmt.Errorf("%w: %w", errNoNode, actor.ErrNoActor)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
@@ -493,13 +511,20 @@ func (n *Node) changedLocked(p *peer, status PeerStatus) {
 }
 
 // Stop ends the node: it waits, under ctx, until peers have received what was sent, says goodbye and closes all links. What has not
-// arrived becomes dead letters. Refs to other nodes are ErrStopped afterwards. nil: all has arrived.
+// arrived becomes dead letters. Refs to other nodes are ErrStopped afterwards. nil: all has arrived. While another Stop is under way it waits,
+// under ctx, for that one to end; afterwards it does nothing. It waits for the program's functions that run for the node (Policy, FileOptions.Allow,
+// what Claim was given), so these must not call it and wait.
 func (n *Node) Stop(ctx context.Context) error {
+	switch {
+	case n.none():
+		return errNoNode
+	case ctx == nil:
+		return actor.ErrNilContext
+	}
 	n.mu.Lock()
 	if n.stopped {
 		n.mu.Unlock()
-		<-n.done
-		return nil
+		return n.waitStopped(ctx)
 	}
 	defer close(n.done)
 	n.stopped = true
@@ -528,7 +553,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.goMu.Lock()
 	n.over = true
 	n.goMu.Unlock()
-	n.work.Wait()
+	err = errors.Join(err, n.waitWork(ctx))
 	n.stopServices(ctx)
 	n.mu.Lock()
 	for id := range n.fars { // another Node of the System finds its own ways

@@ -39,12 +39,12 @@ type Options struct {
 	// Network is "quic", which empty means, or "tcp": TLS over TCP, a control for benches, with one connection a stream.
 	Network string
 	// DownAfter is after how long of silence a peer is declared down: its monitors fire, and what it has not confirmed is a dead letter. 0
-	// means 5 s. Shorter pauses, and links that break and come back within it, lose nothing.
+	// means 5 s; it is 50 ms at least and a day at most. Shorter pauses, and links that break and come back within it, lose nothing.
 	DownAfter time.Duration
-	// MaxMessageBytes bounds one message. 0 means 16 MiB.
+	// MaxMessageBytes bounds one message. 0 means 16 MiB; 1 GiB is the most.
 	MaxMessageBytes int
 	// WindowBytes bounds what is sent to one peer and not acknowledged, twice: in messages up to 32 KiB, and in longer ones. Senders
-	// suspend while it is used up. 0 means 4 MiB.
+	// suspend while it is used up. 0 means 4 MiB; it is 64 KiB at least and 1 GiB at most.
 	WindowBytes int
 	// MaxQueuedBytes bounds what mailboxes here hold from one peer in all, counted as bytes on the wire and 64 more for each message.
 	// Beyond it nothing more is read from that peer; nor while it leaves three quarters of that unacknowledged of answers and signals, which
@@ -66,14 +66,17 @@ type Options struct {
 	transport func(*Node) (link.Transport, error) // of tests
 }
 
+// maxDownAfter keeps multiples of DownAfter within a Duration.
+const maxDownAfter = 24 * time.Hour
+
 func (o Options) withDefaults() (Options, error) {
 	if err := pki.CheckName(o.Name); err != nil {
 		return o, fmt.Errorf("remote: the node's name: %w", err)
 	}
 	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
-	for _, addr := range append([]string{o.Listen, cmp.Or(o.Advertise, "h:1")}, o.Peers...) {
+	for i, addr := range append([]string{o.Listen, cmp.Or(o.Advertise, "h:1")}, o.Peers...) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return o, fmt.Errorf("remote: an address is host:port: %w", err)
+			return o, fmt.Errorf("remote: Options.%s: %q is no address, which is host:port: %w", []string{"Listen", "Advertise", "Peers"}[min(i, 2)], addr, err)
 		}
 	}
 	if o.Network = cmp.Or(o.Network, "quic"); o.Network != "quic" && o.Network != "tcp" {
@@ -85,12 +88,27 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Gossip.Listen != "" && o.Membership != nil {
 		return o, errors.New("remote: Options.Membership takes the place of Options.Gossip: give one of them")
 	}
-	if o.DownAfter < 0 || o.MaxMessageBytes < 0 || o.WindowBytes < 0 || o.MaxQueuedBytes < 0 || o.MaxPeers < 0 || o.MaxSpawned < 0 || o.HandshakesPerSecond < 0 {
-		return o, errors.New("remote: options must not be negative")
+	for _, number := range []struct {
+		name string
+		n    int
+	}{
+		{"MaxMessageBytes", o.MaxMessageBytes},
+		{"WindowBytes", o.WindowBytes},
+		{"MaxQueuedBytes", o.MaxQueuedBytes},
+		{"MaxPeers", o.MaxPeers},
+		{"MaxSpawned", o.MaxSpawned},
+		{"HandshakesPerSecond", o.HandshakesPerSecond},
+	} {
+		if number.n < 0 {
+			return o, fmt.Errorf("remote: Options.%s is %d: use 0 for the default, or a positive number", number.name, number.n)
+		}
 	}
 	o.DownAfter = cmp.Or(o.DownAfter, 5*time.Second)
-	if o.DownAfter < 50*time.Millisecond {
-		return o, fmt.Errorf("remote: DownAfter is %v: a peer would be declared down for a hiccup; 50 ms is the least", o.DownAfter)
+	switch {
+	case o.DownAfter < 50*time.Millisecond:
+		return o, fmt.Errorf("remote: Options.DownAfter is %v: a peer would be declared down for a hiccup; 50 ms is the least", o.DownAfter)
+	case o.DownAfter > maxDownAfter:
+		return o, fmt.Errorf("remote: Options.DownAfter is %v: %v is the most", o.DownAfter, maxDownAfter)
 	}
 	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 16<<20)
 	o.WindowBytes = cmp.Or(o.WindowBytes, 4<<20)
@@ -98,8 +116,11 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxPeers = cmp.Or(o.MaxPeers, 1024)
 	o.MaxSpawned = cmp.Or(o.MaxSpawned, 4096)
 	o.HandshakesPerSecond = cmp.Or(o.HandshakesPerSecond, 200)
-	if o.MaxMessageBytes > 1<<30 || o.WindowBytes > 1<<30 || o.WindowBytes < 64<<10 {
-		return o, fmt.Errorf("remote: messages of %d bytes and a window of %d: the most are 1 GiB, and the least window is 64 KiB", o.MaxMessageBytes, o.WindowBytes)
+	switch {
+	case o.MaxMessageBytes > 1<<30:
+		return o, fmt.Errorf("remote: Options.MaxMessageBytes is %d: 1 GiB is the most", o.MaxMessageBytes)
+	case o.WindowBytes < 64<<10 || o.WindowBytes > 1<<30:
+		return o, fmt.Errorf("remote: Options.WindowBytes is %d: give 64 KiB to 1 GiB", o.WindowBytes)
 	}
 	return o, nil
 }

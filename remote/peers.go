@@ -85,6 +85,9 @@ func (p *peer) infoLocked() PeerInfo {
 
 // Peers lists the peers that are known, by name, those that are down included.
 func (n *Node) Peers() []PeerInfo {
+	if n.none() {
+		return nil
+	}
 	n.mu.Lock()
 	list := make([]PeerInfo, 0, len(n.peers))
 	sessions := make([]*session, 0, len(n.peers))
@@ -127,6 +130,12 @@ func (n *Node) Peer(ctx context.Context, name string) (PeerInfo, error) {
 
 // await waits until ready, which is called under n.mu whenever a peer has changed, says so.
 func (n *Node) await(ctx context.Context, ready func() bool) error {
+	switch {
+	case n.none():
+		return errNoNode
+	case ctx == nil:
+		return actor.ErrNilContext
+	}
 	for {
 		n.mu.Lock()
 		ok, changed, stopped := ready(), n.changed, n.stopped
@@ -145,6 +154,9 @@ func (n *Node) await(ctx context.Context, ready func() bool) error {
 
 // Connect stays connected to the node at addr from now on, as if it were one of Options.Peers.
 func (n *Node) Connect(addr string) {
+	if n.none() {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.stopped {
@@ -154,6 +166,9 @@ func (n *Node) Connect(addr string) {
 
 // Ignore has the node refuse links of the peer of that name, and end the one there is, or take that back.
 func (n *Node) Ignore(name string, ignore bool) {
+	if n.none() {
+		return
+	}
 	n.mu.Lock()
 	if ignore {
 		n.ignored[name] = true
@@ -169,6 +184,9 @@ func (n *Node) Ignore(name string, ignore bool) {
 // ClosePeer ends what there is with a peer: it is declared down, on both sides. A link that one of the two keeps (Options.Peers,
 // Connect) comes back; see Ignore. ErrNoPeer: it is not up.
 func (n *Node) ClosePeer(name string) error {
+	if n.none() {
+		return errNoNode
+	}
 	n.mu.Lock()
 	var s *session
 	if p := n.peers[name]; p != nil && p.now != nil {
@@ -199,6 +217,9 @@ func (n *Node) watchPeers(post func(PeerEvent)) (stop func(), err error) {
 }
 
 func (n *Node) watchPeersBy(w *peerWatcher) (stop func(), err error) {
+	if n.none() {
+		return nil, errNoNode
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {

@@ -135,8 +135,6 @@ func oneOf(o []RegisterOptions) (RegisterOptions, error) {
 	return RegisterOptions{}, errors.New("remote: more than one RegisterOptions")
 }
 
-var errNoNode = errors.New("remote: no Node: make one with Start")
-
 func checkSpawnName(name string) error {
 	if name == "" || len(name) > maxSpawnName || !utf8.ValidString(name) {
 		return fmt.Errorf("remote: the name %.300q of a behaviour: %w: 1 to %d bytes of UTF-8", name, actor.ErrBadName, maxSpawnName)
@@ -145,6 +143,9 @@ func checkSpawnName(name string) error {
 }
 
 func (n *Node) register(f *function) error {
+	if n.none() {
+		return errNoNode
+	}
 	if err := checkSpawnName(f.name); err != nil {
 		return err
 	}
@@ -165,6 +166,9 @@ func (n *Node) register(f *function) error {
 
 // Unregister ends a registration: nobody starts that behaviour any more. What runs goes on. ErrUnregistered: there is none.
 func (n *Node) Unregister(name string) error {
+	if n.none() {
+		return errNoNode
+	}
 	n.rci.mu.Lock()
 	defer n.rci.mu.Unlock()
 	if n.rci.functions[name] == nil {

@@ -192,7 +192,7 @@ func newOrder(ctx context.Context, from Spawner, where Placement, name string, a
 		return nil, errNoNode
 	}
 	n, client := from.origin()
-	if n == nil {
+	if n.none() {
 		return nil, errNoNode
 	}
 	if err := checkSpawnName(name); err != nil {
@@ -222,6 +222,9 @@ func spawn(ctx context.Context, from Spawner, where Placement, name string, args
 	o, err := newOrder(ctx, from, where, name, args, takes, by)
 	if err != nil {
 		return nil, err
+	}
+	if o.n.ctx.Err() != nil {
+		return nil, fmt.Errorf("remote: spawn %q on %v: %w", name, where, ErrStopped)
 	}
 	nodes := o.n.candidates(where)
 	if len(nodes) == 0 {

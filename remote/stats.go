@@ -47,6 +47,9 @@ func (p PeerStats) Queued() uint64 {
 // Stats tells what has passed between this node and each of its peers, by name and incarnation. The figures of one peer are read one after
 // the other, while others go on sending.
 func (n *Node) Stats() []PeerStats {
+	if n.none() {
+		return nil
+	}
 	n.mu.Lock()
 	fars := make([]*incarnation, 0, len(n.fars))
 	for _, far := range n.fars {
