@@ -203,6 +203,7 @@ func (s *session) serve(g *greeting) (err error) {
 	if err != nil {
 		return err
 	}
+	g.hello = nil // it is long, and the link lives
 	s.node.log.Info("link up", "peer", s.far.String(), "addr", g.l.Addr(), "dialed", g.l.Dialed())
 	s.node.begin(func() { s.acceptStreams(at) })
 	if !s.node.begin(func() { defer at.work.Done(); s.readDatagrams(at) }) {

@@ -102,7 +102,7 @@ func FuzzFrame(f *testing.F) {
 func FuzzControl(f *testing.F) {
 	s, to := fuzzSession(f)
 	for _, m := range []*greenroomv1.Control{
-		{What: &greenroomv1.Control_Hello{Hello: s.node.hello(link.Identity{Name: "x"})}},
+		{What: &greenroomv1.Control_Hello{Hello: s.node.hello(link.AllRoles)}},
 		{What: &greenroomv1.Control_Heartbeat{Heartbeat: &greenroomv1.Heartbeat{Load: 1, SentUs: 2, EchoUs: 3}}},
 		{What: &greenroomv1.Control_Ack{Ack: &greenroomv1.Ack{Received: make([]uint64, lanes)}}},
 		{What: &greenroomv1.Control_Pause{Pause: &greenroomv1.Pause{Ids: []uint64{to.ID()}}}},

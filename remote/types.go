@@ -143,6 +143,7 @@ func knownSchemas() []*greenroomv1.Schema {
 
 // understanding is what is known of a peer's types.
 type understanding struct {
+	same    atomic.Bool // it knows the same types as this program: the usual case, of which nothing more is kept
 	mu      sync.Mutex
 	theirs  map[string]uint64 // digests; nil until the Hello
 	differ  map[string]bool   // digests differ, and how is not known yet
@@ -154,12 +155,18 @@ type understanding struct {
 func (u *understanding) hello(theirs []*greenroomv1.Schema) *greenroomv1.Shapes {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.theirs, u.differ, u.faults = nil, nil, nil
+	u.lacking.Clear()
+	same := slices.EqualFunc(theirs, knownSchemas(), sameSchema)
+	u.same.Store(same)
+	if same {
+		return &greenroomv1.Shapes{}
+	}
 	u.theirs = make(map[string]uint64, len(theirs))
 	for _, s := range theirs {
 		u.theirs[s.GetName()] = s.GetDigest()
 	}
 	u.differ, u.faults = make(map[string]bool), make(map[string]string)
-	u.lacking.Clear()
 	shapes := &greenroomv1.Shapes{}
 	for _, s := range knownSchemas() {
 		if digest, ok := u.theirs[s.GetName()]; ok && digest != s.GetDigest() {
@@ -170,6 +177,10 @@ func (u *understanding) hello(theirs []*greenroomv1.Schema) *greenroomv1.Shapes 
 		}
 	}
 	return shapes
+}
+
+func sameSchema(a, b *greenroomv1.Schema) bool {
+	return a.GetName() == b.GetName() && a.GetDigest() == b.GetDigest()
 }
 
 // compare takes the peer's shapes and returns the faults: fields that both have and that are not the same.
@@ -210,6 +221,9 @@ func describe(f *greenroomv1.Field) string {
 
 // accepts returns nil if the peer understands messages of type t, as far as is known.
 func (u *understanding) accepts(t *messageType) error {
+	if u.same.Load() {
+		return nil
+	}
 	if err, ok := u.lacking.Load(t); ok {
 		err, _ := err.(error)
 		return err

@@ -212,7 +212,7 @@ func TestDownsAreMany(t *testing.T) {
 				r.Kill()
 			}
 		}
-		pass(time.Second)
+		pass(3 * time.Second) // a cut in the middle of a handshake costs the time of a dial
 		b.crash()
 		told := map[actor.AnyRef]int{}
 		kinds := map[actor.ReasonKind]int{}
