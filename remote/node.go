@@ -493,13 +493,17 @@ func (n *Node) changedLocked(p *peer, status PeerStatus) {
 }
 
 // Stop ends the node: it waits, under ctx, until peers have received what was sent, says goodbye and closes all links. What has not
-// arrived becomes dead letters. Refs to other nodes are ErrStopped afterwards. nil: all has arrived.
+// arrived becomes dead letters. Refs to other nodes are ErrStopped afterwards. nil: all has arrived, or another call of Stop has ended the node.
 func (n *Node) Stop(ctx context.Context) error {
 	n.mu.Lock()
 	if n.stopped {
 		n.mu.Unlock()
-		<-n.done
-		return nil
+		select {
+		case <-n.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	defer close(n.done)
 	n.stopped = true
