@@ -26,6 +26,7 @@ type channelHub struct {
 	finds      map[string][]finder
 	findN      int
 	deliveries map[uint64]context.CancelFunc
+	delivering int // bytes of the messages of deliveries
 	outlets    map[actor.ChannelID]*outlet
 }
 
@@ -239,13 +240,15 @@ func (p *publication) delivery(ctx *actor.Context, d *greenroomv1.ChannelDeliver
 	}
 	wait, cancel := context.WithCancel(from)
 	h := &p.n.channels
+	size, most := len(d.GetMessage().GetValue()), p.n.opts.MaxQueuedBytes
 	h.mu.Lock()
-	if len(h.deliveries) >= maxDeliveries || h.deliveries[d.GetId()] != nil {
+	if n := len(h.deliveries); n >= maxDeliveries || n > 0 && h.delivering+size > most || h.deliveries[d.GetId()] != nil {
 		h.mu.Unlock()
 		cancel()
-		_ = r.Fail(fmt.Errorf("remote: channel %q: %d deliveries are under way: %w", p.name, maxDeliveries, ErrLimit))
+		_ = r.Fail(fmt.Errorf("remote: channel %q: %d deliveries are under way, and %d, or %d bytes, are the most: %w", p.name, n, maxDeliveries, most, ErrLimit))
 		return nil
 	}
+	h.delivering += size
 	if h.deliveries == nil {
 		h.deliveries = make(map[uint64]context.CancelFunc)
 	}
@@ -255,6 +258,7 @@ func (p *publication) delivery(ctx *actor.Context, d *greenroomv1.ChannelDeliver
 		defer func() {
 			cancel()
 			h.mu.Lock()
+			h.delivering -= size
 			delete(h.deliveries, d.GetId())
 			h.mu.Unlock()
 		}()
@@ -299,7 +303,11 @@ func (n *Node) channelService(ctx *actor.Context, m *greenroomv1.ChannelRequest)
 		if err != nil {
 			return err // never: it is a call
 		}
-		if err := h.find(w.Find.GetName(), finder{found: func(p *publication) { _ = r.Reply(p.info()) }, waiting: r.Waiting}); err != nil {
+		err = actor.CheckName(w.Find.GetName()) // it is kept
+		if err == nil {
+			err = h.find(w.Find.GetName(), finder{found: func(p *publication) { _ = r.Reply(p.info()) }, waiting: r.Waiting})
+		}
+		if err != nil {
 			_ = r.Fail(err)
 		}
 	case *greenroomv1.ChannelRequest_Attach:
