@@ -21,6 +21,8 @@ const (
 	MaxChannels = 4096
 	// maxFinds bounds the searches of peers for channels that are not published yet.
 	maxFinds = 4096
+	// maxProxies bounds the proxies of a channel on one node, which has one, and those of before that have not ended yet.
+	maxProxies = 64
 	// maxDeliveries bounds the Delivers of peers that are under way; their messages are bounded by Options.MaxQueuedBytes.
 	maxDeliveries = 1 << 16
 )

@@ -58,3 +58,35 @@ func TestChannelsKeepLittleForPeers(t *testing.T) {
 		}
 	})
 }
+
+// TestChannelProxiesOfOneNode has a peer attach more actors than any node needs: it takes no other node's place.
+func TestChannelProxiesOfOneNode(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a, b := w.pair()
+		c := w.node("c", peers("a:1"))
+		c.meets(a)
+		ch, err := actor.NewChannel[*blob](a.sys)
+		holds(w, err)
+		defer ch.Close()
+		holds(w, remote.Publish(a.Node, "news", ch, remote.PublishOptions{MaxNodes: 2}))
+		service, err := b.sys.RefAt(a.sys.NodeID(), 4)
+		holds(w, err)
+		for i := range 100 {
+			m := &greenroomv1.ChannelAttach{Channel: ch.Stem().ID().ID, Node: b.sys.NodeID(), Proxy: victim(b).Any().ID()}
+			_, err := actor.Call[*greenroomv1.ChannelAttached](w.patient(), actor.Ref[*greenroomv1.ChannelRequest]{AnyRef: service},
+				&greenroomv1.ChannelRequest{What: &greenroomv1.ChannelRequest_Attach{Attach: m}})
+			if i < 2 {
+				holds(w, err)
+			} else if i == 99 {
+				wants(w, "a proxy too many", err, remote.ErrLimit)
+			}
+		}
+		news, err := remote.OpenChannel[*blob](w.patient(), c.Node, "news", "a")
+		holds(w, err)
+		s := newSink(c, 1, true)
+		_, err = news.Subscribe(w.patient(), s.ref)
+		holds(w, err)
+		holds(w, ch.Send(w.patient(), parcel(0, 0, 1)))
+		await(w, s.done)
+	})
+}

@@ -404,13 +404,19 @@ func (n *Node) attachChannel(m *greenroomv1.ChannelAttach) (*greenroomv1.Channel
 func (p *publication) attach(b *branch) (proto.Message, []actor.ChannelID, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
+	nodes := make(map[*incarnation]int)
+	for _, other := range p.branches {
+		nodes[other.s.far]++
+	}
+	switch n := nodes[b.s.far]; {
 	case p.closed:
 		return nil, nil, actor.ErrChannelClosed
 	case p.branches[b.to] != nil:
 		return nil, nil, errors.New("remote: it gets the messages already")
-	case len(p.branches) >= p.maxNodes:
-		return nil, nil, fmt.Errorf("remote: channel %q has subscribers on %d nodes: %w", p.name, len(p.branches), ErrLimit)
+	case n >= maxProxies:
+		return nil, nil, fmt.Errorf("remote: channel %q has %d proxies on %s: %w", p.name, n, b.s.far, ErrLimit)
+	case n == 0 && len(nodes) >= p.maxNodes:
+		return nil, nil, fmt.Errorf("remote: channel %q has subscribers on %d nodes: %w", p.name, len(nodes), ErrLimit)
 	}
 	retained, origins, err := p.stem.AddBranch(b)
 	if err == nil {
