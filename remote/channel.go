@@ -21,7 +21,9 @@ const (
 	MaxChannels = 4096
 	// maxFinds bounds the searches of peers for channels that are not published yet.
 	maxFinds = 4096
-	// maxDeliveries bounds the Delivers of peers that are under way.
+	// maxProxies bounds the proxies of a channel on one node, which has one, and those of before that have not ended yet.
+	maxProxies = 64
+	// maxDeliveries bounds the Delivers of peers that are under way; their messages are bounded by Options.MaxQueuedBytes.
 	maxDeliveries = 1 << 16
 )
 
@@ -194,7 +196,8 @@ func (c *Channel[M]) Send(ctx context.Context, m M) error {
 // Deliver is Send that returns how many actors were reached, on all nodes and through all channels below, as actor.Channel.Deliver: with
 // atLeast > 0 it first waits, under ctx, until so many are subscribed, and does not wait for slow ones once so many have m; else it waits
 // for all. A node that is declared down meanwhile counts with those whom it has told of. After an error m may still arrive.
-// Errors: those of Send and of actor.Channel.Deliver, of which a *PanicError and others come back as *Error.
+// Errors: those of Send and of actor.Channel.Deliver, of which a *PanicError and others come back as *Error; ErrLimit if more Delivers
+// of other nodes wait at the home than it takes.
 func (c *Channel[M]) Deliver(ctx context.Context, m M, atLeast int) (int, error) {
 	if c.none() {
 		return 0, errNoChannel

@@ -26,6 +26,7 @@ type channelHub struct {
 	finds      map[string][]finder
 	findN      int
 	deliveries map[uint64]context.CancelFunc
+	delivering int // bytes of the messages of deliveries
 	outlets    map[actor.ChannelID]*outlet
 }
 
@@ -241,13 +242,15 @@ func (p *publication) delivery(ctx *actor.Context, d *greenroomv1.ChannelDeliver
 	}
 	wait, cancel := context.WithCancel(from)
 	h := &p.n.channels
+	size, most := len(d.GetMessage().GetValue()), p.n.opts.MaxQueuedBytes
 	h.mu.Lock()
-	if len(h.deliveries) >= maxDeliveries || h.deliveries[d.GetId()] != nil {
+	if n := len(h.deliveries); n >= maxDeliveries || n > 0 && h.delivering+size > most || h.deliveries[d.GetId()] != nil {
 		h.mu.Unlock()
 		cancel()
-		_ = r.Fail(fmt.Errorf("remote: channel %q: %d deliveries are under way: %w", p.name, maxDeliveries, ErrLimit))
+		_ = r.Fail(fmt.Errorf("remote: channel %q: %d deliveries are under way, and %d, or %d bytes, are the most: %w", p.name, n, maxDeliveries, most, ErrLimit))
 		return nil
 	}
+	h.delivering += size
 	if h.deliveries == nil {
 		h.deliveries = make(map[uint64]context.CancelFunc)
 	}
@@ -257,6 +260,7 @@ func (p *publication) delivery(ctx *actor.Context, d *greenroomv1.ChannelDeliver
 		defer func() {
 			cancel()
 			h.mu.Lock()
+			h.delivering -= size
 			delete(h.deliveries, d.GetId())
 			h.mu.Unlock()
 		}()
@@ -301,7 +305,11 @@ func (n *Node) channelService(ctx *actor.Context, m *greenroomv1.ChannelRequest)
 		if err != nil {
 			return err // never: it is a call
 		}
-		if err := h.find(w.Find.GetName(), finder{found: func(p *publication) { _ = r.Reply(p.info()) }, waiting: r.Waiting}); err != nil {
+		err = actor.CheckName(w.Find.GetName()) // it is kept
+		if err == nil {
+			err = h.find(w.Find.GetName(), finder{found: func(p *publication) { _ = r.Reply(p.info()) }, waiting: r.Waiting})
+		}
+		if err != nil {
 			_ = r.Fail(err)
 		}
 	case *greenroomv1.ChannelRequest_Attach:
@@ -398,13 +406,19 @@ func (n *Node) attachChannel(m *greenroomv1.ChannelAttach) (*greenroomv1.Channel
 func (p *publication) attach(b *branch) (proto.Message, []actor.ChannelID, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
+	nodes := make(map[*incarnation]int)
+	for _, other := range p.branches {
+		nodes[other.s.far]++
+	}
+	switch n := nodes[b.s.far]; {
 	case p.closed:
 		return nil, nil, actor.ErrChannelClosed
 	case p.branches[b.to] != nil:
 		return nil, nil, errors.New("remote: it gets the messages already")
-	case len(p.branches) >= p.maxNodes:
-		return nil, nil, fmt.Errorf("remote: channel %q has subscribers on %d nodes: %w", p.name, len(p.branches), ErrLimit)
+	case n >= maxProxies:
+		return nil, nil, fmt.Errorf("remote: channel %q has %d proxies on %s: %w", p.name, n, b.s.far, ErrLimit)
+	case n == 0 && len(nodes) >= p.maxNodes:
+		return nil, nil, fmt.Errorf("remote: channel %q has subscribers on %d nodes: %w", p.name, len(nodes), ErrLimit)
 	}
 	retained, origins, err := p.stem.AddBranch(b)
 	if err == nil {

@@ -68,7 +68,7 @@ func TestFire(t *testing.T) {
 	})
 }
 
-// TestFiresAreBounded has many receivers that handle nothing: what they hold together is bounded by MaxQueuedBytes, however it came.
+// TestFiresAreBounded has many receivers that handle nothing: what they hold together is bounded by MaxQueuedBytes, however it came (REM-11).
 func TestFiresAreBounded(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		a, b := w.pair(func(o *remote.Options) { o.MaxQueuedBytes = 1 << 20 })

@@ -12,7 +12,7 @@ import (
 	"github.com/greenroom-go/greenroom/remote/internal/link"
 )
 
-// Who knows the actor behind a service may do no more than who knows its number: roles hold, and signals have no effect.
+// Who knows the actor behind a service may do no more than who knows its number: roles hold, and signals have no effect (REM-29).
 func TestServicesCannotBeReachedRoundTheirRoles(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		guest := w.start(remote.Options{Name: "guest"}, link.MaySend)

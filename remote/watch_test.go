@@ -471,7 +471,7 @@ func TestRefusedWatch(t *testing.T) {
 	})
 }
 
-// TestGrantThatPanics: a policy that panics grants nothing, and harms nobody else.
+// TestGrantThatPanics: a policy that panics grants nothing, and harms nobody else (REM-27).
 func TestGrantThatPanics(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		b := w.node("b", func(o *remote.Options) {
