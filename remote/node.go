@@ -56,6 +56,7 @@ type Node struct {
 	peers    map[string]*peer
 	fars     map[uint64]*incarnation
 	ignored  map[string]bool
+	kept     map[string]bool // addresses that it stays connected to
 	watchers []*peerWatcher
 	changed  *actor.Event // set and replaced when a peer changes
 	stopped  bool
@@ -104,7 +105,7 @@ type incarnation struct {
 }
 
 // Start makes a node of sys: it accepts links and keeps those to Options.Peers. It returns once it listens; Node.Peer waits for a
-// peer. Stop it before the System.
+// peer. Stop it before the System, which may be a node again afterwards, of the same name.
 func Start(sys *actor.System, o Options) (*Node, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -116,9 +117,13 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 	if o.Logger == nil {
 		o.Logger = sys.Logger()
 	}
+	if err := nameOfSystem(sys).check(o.Name); err != nil {
+		return nil, err
+	}
 	n := &Node{
-		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event), done: make(chan struct{}),
+		sys: sys, name: o.Name, opts: o, log: slog.New(carefulHandler{o.Logger.Handler()}).With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event), done: make(chan struct{}),
 		peers: make(map[string]*peer), fars: make(map[uint64]*incarnation), ignored: make(map[string]bool),
+		kept: make(map[string]bool),
 	}
 	n.members.ready = make(chan struct{})
 	n.ctx, n.stop = context.WithCancel(context.Background())
@@ -131,21 +136,25 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 	} else {
 		err = n.listen()
 	}
+	if err == nil {
+		if err = sys.SetAbroad(n); err != nil {
+			_ = n.tr.Close()
+		}
+	}
 	if err != nil {
 		n.stop()
+		if n.files != nil {
+			_ = n.files.Close()
+		}
 		return nil, err
 	}
-	if err := sys.SetAbroad(n); err != nil {
-		n.stop()
-		_ = n.tr.Close()
-		return nil, err
-	}
+	nameOfSystem(sys).set(o.Name)
 	if err := errors.Join(n.startServices(), n.startMembership()); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
 	n.begin(n.acceptLinks)
 	for _, addr := range o.Peers {
-		n.begin(func() { n.keep(addr) })
+		n.Connect(addr)
 	}
 	close(n.members.ready)
 	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
@@ -203,10 +212,19 @@ func (n *Node) beatEvery() time.Duration { return n.opts.DownAfter / 5 }
 
 // granted is what a peer may do here.
 func (n *Node) granted(id link.Identity) link.Roles {
-	if n.opts.Policy.Grant == nil {
+	grant := n.opts.Policy.Grant
+	if grant == nil {
 		return id.Roles
 	}
-	return n.opts.Policy.Grant(id.Name, id.Roles) & id.Roles
+	var roles link.Roles
+	if err := apart("Policy.Grant", func() error {
+		roles = grant(id.Name, id.Roles)
+		return nil
+	}); err != nil {
+		n.log.Error("a peer may do nothing here", "peer", id.Name, "error", err.Error())
+		return 0
+	}
+	return roles & id.Roles
 }
 
 // begin runs f in a goroutine that Stop waits for; false if nothing begins any more. Those whom Stop waits for may use n.work.
@@ -579,6 +597,7 @@ func (s *session) goodbye(ctx context.Context) {
 	at := s.at
 	if at != nil {
 		s.ackBytes = max(s.ackBytes, 1)
+		s.flushLocked() // before the goodbye, behind which nothing is read
 		at.ctl.queue(&greenroomv1.Control{What: &greenroomv1.Control_Goodbye{Goodbye: &greenroomv1.Goodbye{Text: s.node.name + " stops", Leaves: true}}})
 		s.flushLocked()
 	}

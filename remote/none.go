@@ -40,7 +40,7 @@ func (n *Node) waitWork(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	t := time.NewTimer(n.opts.DownAfter) // what is our own ends at once
+	t := time.NewTimer(time.Second) // what is our own ends at once
 	defer t.Stop()
 	select {
 	case <-over:

@@ -190,7 +190,7 @@ func TestStartRefuses(t *testing.T) {
 		{with(func(o *remote.Options) { o.Listen = "192.0.2.1:1" }), "listen"},
 		{with(func(o *remote.Options) { o.Network = "pigeon" }), "quic"},
 		{with(func(o *remote.Options) { o.DownAfter = time.Millisecond }), "DownAfter"},
-		{with(func(o *remote.Options) { o.WindowBytes = -1 }), "negative"},
+		{with(func(o *remote.Options) { o.WindowBytes = -1 }), "WindowBytes"},
 		{with(func(o *remote.Options) { o.Peers = []string{"x"} }), "host:port"},
 	} {
 		n, err := remote.Start(sys, c.o)
