@@ -362,3 +362,25 @@ func TestStopConfirms(t *testing.T) {
 		}
 	})
 }
+
+// TestStopWhileLinking stops a node when its peer has the link already and it has not: the peer knows at once (REM-23).
+func TestStopWhileLinking(t *testing.T) {
+	for _, dialed := range []string{"a", "b"} {
+		inWorld(t, 1, func(w *world) {
+			a := w.node("a")
+			b := w.node("b", peers("a:1"))
+			first, other := a, b
+			if dialed == "b" {
+				first, other = b, a
+			}
+			_, err := other.Peer(w.patient(), first.Name())
+			holds(w, err)
+			began := time.Now()
+			holds(w, first.Stop(w.patient()))
+			_ = other.Stop(w.patient()) // what it has not heard of may be lost
+			if d := time.Since(began); d > time.Second {
+				w.Errorf("%s: the other one stopped after %v", first.Name(), d)
+			}
+		})
+	}
+}

@@ -247,6 +247,7 @@ func (n *Node) acceptLinks() {
 		n.begin(func() {
 			if err := n.run(l); err != nil {
 				n.noteEnd(l, err)
+				n.closeEnded(l, err)
 			}
 			_ = l.Close(closeNormal, "")
 		})
@@ -316,6 +317,7 @@ func (n *Node) dial(addr, name string, within time.Duration, dialed func()) (who
 		return "", err
 	}
 	err = n.run(l)
+	n.closeEnded(l, err)
 	_ = l.Close(closeNormal, "")
 	return l.Peer().Name, err
 }
@@ -519,8 +521,9 @@ func (n *Node) changedLocked(p *peer, status PeerStatus) {
 
 // Stop ends the node: it waits, under ctx, until peers have received what was sent, says goodbye and closes all links. What has not
 // arrived becomes dead letters. Refs to other nodes are ErrStopped afterwards. nil: all has arrived. While another Stop is under way it waits,
-// under ctx, for that one to end; afterwards it does nothing. It waits for the program's functions that run for the node (Policy, FileOptions.Allow,
-// what Claim was given), so these must not call it and wait.
+// under ctx, for that one to end; afterwards it does nothing. Actors that go on sending to peers keep it waiting until ctx ends: stop them first.
+// It waits for the program's functions that run for the node (Policy, FileOptions.Allow, what Claim was given), so these must not call it and
+// wait.
 func (n *Node) Stop(ctx context.Context) error {
 	switch {
 	case n.none():
