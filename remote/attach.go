@@ -326,6 +326,8 @@ func (s *session) detach(at *attachment, why error) {
 	switch {
 	case errors.As(why, &left), errors.As(why, &breach), errors.As(why, &closed) && closed.Code == closeProtocol:
 		s.fail(fmt.Errorf("%w: %w", why, actor.ErrNodeDown)) // to go on would be to repeat it
+	case closed != nil && closed.Code == link.CodeGone: // it had no session to say goodbye in
+		s.fail(fmt.Errorf("remote: %s has stopped: %w: %w", s.far, why, actor.ErrNodeDown))
 	case closed != nil && closed.Code == closeSession:
 		s.fail(fmt.Errorf("remote: %s has given up the session: %w: %w", s.far, why, actor.ErrNodeDown))
 	}
@@ -343,6 +345,7 @@ func (s *session) closeLink(l link.Link, err error) {
 	case errors.Is(err, errLinkReplaced):
 		_ = l.Close(closeDuplicate, "another link has taken its place")
 	default:
+		s.node.closeEnded(l, err)
 		_ = l.Close(closeNormal, "")
 	}
 }

@@ -218,7 +218,7 @@ func (n *Node) actorOf(who registry.Addressed) (r actor.AnyRef, err error) {
 	case r.Node() != n.sys.NodeID():
 		return r, actor.ErrOtherSystem
 	}
-	return r, nil
+	return n.sys.RefAt(r.Node(), r.ID()) // it may be another System's of this process
 }
 
 // publish has do publish it for who.

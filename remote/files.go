@@ -29,7 +29,7 @@ type FileOptions struct {
 	NeverOverwrite bool
 	// KeepPartial is how long what has arrived of a file that was cut short waits for the rest. 0 means 24 hours.
 	KeepPartial time.Duration
-	// Allow, if there is one, is asked before each request; its error is the peer's, with ErrFileRefused.
+	// Allow, if there is one, is asked before each request; its error is the peer's, with ErrFileRefused. One that panics refuses.
 	Allow func(ctx context.Context, r FileRequest) error
 }
 
@@ -218,7 +218,14 @@ func (n *Node) openFiles() (err error) {
 	}
 	if o.Allow != nil {
 		opts.Allow = func(ctx context.Context, r files.Request) error {
-			return o.Allow(ctx, FileRequest{Peer: r.Peer, Op: string(r.Op), Name: r.Name, Size: r.Size})
+			err := apart("FileOptions.Allow", func() error {
+				return o.Allow(ctx, FileRequest{Peer: r.Peer, Op: string(r.Op), Name: r.Name, Size: r.Size})
+			})
+			if p := (*panicError)(nil); errors.As(err, &p) { // the peer need not see where
+				n.log.Error("a file request is refused", "peer", r.Peer, "name", r.Name, "error", err.Error())
+				err = errors.New("FileOptions.Allow panicked")
+			}
+			return err
 		}
 	}
 	n.files, err = files.NewServer(opts)

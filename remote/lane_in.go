@@ -313,7 +313,7 @@ func (s *session) refuses(name string) error {
 	if accept == nil {
 		return nil
 	}
-	if err := guarded("Policy.Accept", func() error {
+	if err := apart("Policy.Accept", func() error {
 		ok = accept(s.far.name(), name)
 		return nil
 	}); err != nil {

@@ -366,7 +366,11 @@ func (n *Node) discover() {
 	wait, said := discoverFirst, ""
 	for n.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(n.ctx, greetTimeout)
-		seeds, err := n.opts.Discovery.Seeds(ctx)
+		var seeds []string
+		err := apart("Discovery", func() (err error) {
+			seeds, err = n.opts.Discovery.Seeds(ctx)
+			return err
+		})
 		cancel()
 		if err != nil && err.Error() != said {
 			said = err.Error()

@@ -3,6 +3,9 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -223,4 +226,161 @@ func TestHomeOnly(t *testing.T) {
 			w.Errorf("StopChild: %v", err)
 		}
 	})
+}
+
+// TestGrantFails has Policy.Grant panic and end its goroutine: the peer is linked and may do nothing (REM-27).
+func TestGrantFails(t *testing.T) {
+	for what, fail := range map[string]func(){"panic": func() { panic("no") }, "goexit": runtime.Goexit} {
+		inWorld(t, 1, func(w *world) {
+			a := w.node("a", func(o *remote.Options) {
+				o.Policy.Grant = func(string, remote.Roles) remote.Roles {
+					fail()
+					return remote.MaySend
+				}
+			})
+			b := w.node("b", peers("a:1"))
+			b.meets(a)
+			if _, err := remote.Lookup[*text](w.patient(), b.Node, "a", "x"); !errors.Is(err, remote.ErrRefused) {
+				w.Errorf("%s: %v", what, err)
+			}
+		})
+	}
+}
+
+// brokenHandler is a Logger's handler that panics.
+type brokenHandler struct{}
+
+func (brokenHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (brokenHandler) Handle(context.Context, slog.Record) error { panic("no log") }
+func (h brokenHandler) WithAttrs([]slog.Attr) slog.Handler      { return h }
+func (h brokenHandler) WithGroup(string) slog.Handler           { return h }
+
+// TestLoggerPanics gives a node a Logger that panics (REM-27).
+func TestLoggerPanics(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.pair(func(o *remote.Options) { o.Logger = slog.New(brokenHandler{}) })
+	})
+}
+
+// TestConnectOften connects to one address again and again: that is one link.
+func TestConnectOften(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a := w.node("a")
+		b := w.node("b", func(o *remote.Options) { o.MaxPeers = 3 })
+		before := runtime.NumGoroutine()
+		for range 1000 {
+			b.Connect("a:1")
+		}
+		for i := range 1000 {
+			b.Connect("nowhere:" + strconv.Itoa(i))
+		}
+		b.meets(a)
+		synctest.Wait()
+		if now := runtime.NumGoroutine(); now > before+50 {
+			w.Errorf("%d goroutines have become %d", before, now)
+		}
+		if up := strings.Count(w.log.String(), `msg="link up" node=a`); up != 1 {
+			w.Errorf("%d links", up)
+		}
+		if !strings.Contains(w.log.String(), "MaxPeers") {
+			w.Error("an address too many is not logged")
+		}
+	})
+}
+
+// TestSystemOfTwoNames makes a System a node again: that works under the name that others know its actors by.
+func TestSystemOfTwoNames(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a, b := w.pair()
+		there, err := actor.Spawn(b.sys, actor.Handler(func(ctx *actor.Context, m *text) error { return ctx.Reply(m) }))
+		holds(w, err)
+		r := at(a, there)
+		holds(w, b.Stop(w.patient()))
+		if n, err := remote.Start(b.sys, remote.Over(remote.Options{Name: "c"}, "c:1", w.net.Node("c:1", identity("c")))); err == nil {
+			holds(w, n.Stop(w.patient()))
+			w.Error("a System was started as a node of another name")
+		}
+		n, err := remote.Start(b.sys, remote.Over(remote.Options{Name: "b", Peers: []string{"a:1"}, DownAfter: downAfter}, "b:2", w.net.Node("b:2", identity("b"))))
+		holds(w, err)
+		_, err = n.Peer(w.patient(), "a")
+		holds(w, err)
+		if _, err := actor.Call[*text](w.patient(), r, wrapperspb.String("x")); err != nil {
+			w.Errorf("a call of the node that is there again: %v", err)
+		}
+		holds(w, n.Stop(w.patient()))
+	})
+}
+
+// TestAllowPanics has FileOptions.Allow panic: the request is refused (REM-27).
+func TestAllowPanics(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		_, b := w.pair(func(o *remote.Options) {
+			o.Files = remote.FileOptions{Root: w.TempDir(), Allow: func(context.Context, remote.FileRequest) error { panic("no") }}
+		})
+		_, err := b.StatFile(w.patient(), "a", "x", false)
+		if !errors.Is(err, remote.ErrFileRefused) || strings.Contains(err.Error(), "goroutine") {
+			w.Error(err)
+		}
+	})
+}
+
+// TestClaimByARefOfAnotherSystem claims a name by a ref that came by way of another System of the process.
+func TestClaimByARefOfAnotherSystem(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a, b := w.pair()
+		here, err := actor.Spawn(a.sys, actor.Handler(func(*actor.Context, *text) error { return nil }))
+		holds(w, err)
+		holds(w, a.Claim("x", at(b, here), nil))
+		_, err = remote.Find[*text](a.Node, "x")
+		holds(w, err)
+	})
+}
+
+// TestStopConfirms stops a node that has received everything: its peer knows that nothing was lost.
+func TestStopConfirms(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a, b := w.pair()
+		last := make(chan bool, 1)
+		sink, err := actor.Spawn(a.sys, actor.Handler(func(_ *actor.Context, m *text) error {
+			if m.GetValue() == "last" {
+				last <- true
+			}
+			return nil
+		}))
+		holds(w, err)
+		r := at(b, sink)
+		pass(time.Second) // what the two say first is over
+		for range 1000 {
+			holds(w, r.Send(w.patient(), wrapperspb.String("x")))
+		}
+		holds(w, r.Send(w.patient(), wrapperspb.String("last")))
+		await(w, last)
+		holds(w, a.Stop(w.patient()))
+		synctest.Wait()
+		if s := b.Stats()[0]; s.Lost > 0 || s.Confirmed != s.Sent {
+			w.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestStopWhileLinking stops a node when its peer has the link already and it has not: the peer knows at once (REM-23).
+func TestStopWhileLinking(t *testing.T) {
+	for _, dialed := range []string{"a", "b"} {
+		inWorld(t, 1, func(w *world) {
+			a := w.node("a")
+			b := w.node("b", peers("a:1"))
+			first, other := a, b
+			if dialed == "b" {
+				first, other = b, a
+			}
+			_, err := other.Peer(w.patient(), first.Name())
+			holds(w, err)
+			began := time.Now()
+			holds(w, first.Stop(w.patient()))
+			_ = other.Stop(w.patient()) // what it has not heard of may be lost
+			if d := time.Since(began); d > time.Second {
+				w.Errorf("%s: the other one stopped after %v", first.Name(), d)
+			}
+		})
+	}
 }

@@ -56,6 +56,7 @@ type Node struct {
 	peers    map[string]*peer
 	fars     map[uint64]*incarnation
 	ignored  map[string]bool
+	kept     map[string]bool // addresses that it stays connected to
 	watchers []*peerWatcher
 	changed  *actor.Event // set and replaced when a peer changes
 	stopped  bool
@@ -104,7 +105,7 @@ type incarnation struct {
 }
 
 // Start makes a node of sys: it accepts links and keeps those to Options.Peers. It returns once it listens; Node.Peer waits for a
-// peer. Stop it before the System.
+// peer. Stop it before the System, which may be a node again afterwards, of the same name.
 func Start(sys *actor.System, o Options) (*Node, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -116,9 +117,13 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 	if o.Logger == nil {
 		o.Logger = sys.Logger()
 	}
+	if err := nameOfSystem(sys).check(o.Name); err != nil {
+		return nil, err
+	}
 	n := &Node{
-		sys: sys, name: o.Name, opts: o, log: o.Logger.With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event), done: make(chan struct{}),
+		sys: sys, name: o.Name, opts: o, log: slog.New(carefulHandler{o.Logger.Handler()}).With("node", o.Name), start: time.Now().Add(-time.Hour), changed: new(actor.Event), done: make(chan struct{}),
 		peers: make(map[string]*peer), fars: make(map[uint64]*incarnation), ignored: make(map[string]bool),
+		kept: make(map[string]bool),
 	}
 	n.members.ready = make(chan struct{})
 	n.ctx, n.stop = context.WithCancel(context.Background())
@@ -131,21 +136,25 @@ func Start(sys *actor.System, o Options) (*Node, error) {
 	} else {
 		err = n.listen()
 	}
+	if err == nil {
+		if err = sys.SetAbroad(n); err != nil {
+			_ = n.tr.Close()
+		}
+	}
 	if err != nil {
 		n.stop()
+		if n.files != nil {
+			_ = n.files.Close()
+		}
 		return nil, err
 	}
-	if err := sys.SetAbroad(n); err != nil {
-		n.stop()
-		_ = n.tr.Close()
-		return nil, err
-	}
+	nameOfSystem(sys).set(o.Name)
 	if err := errors.Join(n.startServices(), n.startMembership()); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
 	}
 	n.begin(n.acceptLinks)
 	for _, addr := range o.Peers {
-		n.begin(func() { n.keep(addr) })
+		n.Connect(addr)
 	}
 	close(n.members.ready)
 	n.log.Info("node started", "addr", n.addr, "incarnation", fmt.Sprintf("%016x", sys.NodeID()))
@@ -202,18 +211,20 @@ func (n *Node) load() uint32 { return uint32(min(n.tasks.Load(), 1<<31)) }
 func (n *Node) beatEvery() time.Duration { return n.opts.DownAfter / 5 }
 
 // granted is what a peer may do here: nothing if the function that says so panics.
-func (n *Node) granted(id link.Identity) (roles link.Roles) {
+func (n *Node) granted(id link.Identity) link.Roles {
 	grant := n.opts.Policy.Grant
 	if grant == nil {
 		return id.Roles
 	}
-	if err := guarded("Policy.Grant", func() error {
-		roles = grant(id.Name, id.Roles) & id.Roles
+	var roles link.Roles
+	if err := apart("Policy.Grant", func() error {
+		roles = grant(id.Name, id.Roles)
 		return nil
 	}); err != nil {
 		n.log.Error("a peer may do nothing here", "peer", id.Name, "error", err.Error())
+		return 0
 	}
-	return roles
+	return roles & id.Roles
 }
 
 // begin runs f in a goroutine that Stop waits for; false if nothing begins any more. Those whom Stop waits for may use n.work.
@@ -236,6 +247,7 @@ func (n *Node) acceptLinks() {
 		n.begin(func() {
 			if err := n.run(l); err != nil {
 				n.noteEnd(l, err)
+				n.closeEnded(l, err)
 			}
 			_ = l.Close(closeNormal, "")
 		})
@@ -305,6 +317,7 @@ func (n *Node) dial(addr, name string, within time.Duration, dialed func()) (who
 		return "", err
 	}
 	err = n.run(l)
+	n.closeEnded(l, err)
 	_ = l.Close(closeNormal, "")
 	return l.Peer().Name, err
 }
@@ -512,8 +525,9 @@ func (n *Node) changedLocked(p *peer, status PeerStatus) {
 
 // Stop ends the node: it waits, under ctx, until peers have received what was sent, says goodbye and closes all links. What has not
 // arrived becomes dead letters. Refs to other nodes are ErrStopped afterwards. nil: all has arrived. While another Stop is under way it waits,
-// under ctx, for that one to end; afterwards it does nothing. It waits for the program's functions that run for the node (Policy, FileOptions.Allow,
-// what Claim was given), so these must not call it and wait.
+// under ctx, for that one to end; afterwards it does nothing. Actors that go on sending to peers keep it waiting until ctx ends: stop them first.
+// It waits for the program's functions that run for the node (Policy, FileOptions.Allow, what Claim was given), so these must not call it and
+// wait.
 func (n *Node) Stop(ctx context.Context) error {
 	switch {
 	case n.none():

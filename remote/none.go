@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/greenroom-go/greenroom/remote/internal/link"
 )
 
 // errNoNode answers what is asked of a Node that Start has not made, such as the nil one that it returns with an error.
@@ -12,6 +14,13 @@ var errNoNode = errors.New("remote: no Node: make one with remote.Start, and loo
 
 // none reports whether n is no Node: nil, or not made by Start.
 func (n *Node) none() bool { return n == nil || n.sys == nil }
+
+// closeEnded closes a link whose session could not say goodbye, since the node stopped before it had the link.
+func (n *Node) closeEnded(l link.Link, err error) {
+	if n.ctx.Err() != nil || errors.Is(err, ErrStopped) {
+		_ = l.Close(link.CodeGone, "the node is going down")
+	}
+}
 
 // waitStopped waits for a Stop that is under way.
 func (n *Node) waitStopped(ctx context.Context) error {
@@ -40,7 +49,7 @@ func (n *Node) waitWork(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	t := time.NewTimer(n.opts.DownAfter) // what is our own ends at once
+	t := time.NewTimer(time.Second) // what is our own ends at once
 	defer t.Stop()
 	select {
 	case <-over:

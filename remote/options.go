@@ -24,7 +24,7 @@ type Options struct {
 	Advertise string
 	// TLS is where the node's certificate comes from: DevTLS, DirTLS or FilesTLS.
 	TLS TLS
-	// Peers are addresses, host:port, of nodes to stay connected to.
+	// Peers are addresses, host:port, of nodes to stay connected to; at most MaxPeers.
 	Peers []string
 	// Gossip has the node find the others of its cluster by gossip: one address in Peers is enough then. The zero value: no gossip.
 	Gossip GossipOptions
@@ -117,6 +117,8 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxSpawned = cmp.Or(o.MaxSpawned, 4096)
 	o.HandshakesPerSecond = cmp.Or(o.HandshakesPerSecond, 200)
 	switch {
+	case len(o.Peers) > o.MaxPeers:
+		return o, fmt.Errorf("remote: Options.Peers are %d: MaxPeers is %d", len(o.Peers), o.MaxPeers)
 	case o.MaxMessageBytes > 1<<30:
 		return o, fmt.Errorf("remote: Options.MaxMessageBytes is %d: 1 GiB is the most", o.MaxMessageBytes)
 	case o.WindowBytes < 64<<10 || o.WindowBytes > 1<<30:

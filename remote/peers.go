@@ -24,7 +24,7 @@ const (
 	MayFiles = link.MayFiles // transfer files
 )
 
-// Policy says what peers may do here, beyond what their certificates say.
+// Policy says what peers may do here, beyond what their certificates say. A function that panics, or ends its goroutine, refuses.
 type Policy struct {
 	// Grant is what a peer may do: of the roles of its certificate, those that are returned. Nil: all of them. Called at each link.
 	Grant func(peer string, roles Roles) Roles
@@ -152,15 +152,20 @@ func (n *Node) await(ctx context.Context, ready func() bool) error {
 	}
 }
 
-// Connect stays connected to the node at addr from now on, as if it were one of Options.Peers.
+// Connect stays connected to the node at addr from now on, as if it were one of Options.Peers. It does so already: nothing changes. There
+// are as many addresses as Options.MaxPeers at most; one too many is logged, and so is one that leads nowhere.
 func (n *Node) Connect(addr string) {
 	if n.none() {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.stopped {
-		n.begin(func() { n.keep(addr) })
+	switch {
+	case n.stopped || n.kept[addr]:
+	case len(n.kept) >= n.opts.MaxPeers:
+		n.log.Error("an address is not connected to: there are MaxPeers already", "addr", addr, "limit", n.opts.MaxPeers)
+	default:
+		n.kept[addr] = n.begin(func() { n.keep(addr) })
 	}
 }
 

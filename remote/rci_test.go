@@ -311,15 +311,15 @@ func TestSpawnService(t *testing.T) {
 	}, "alpha", "beta")
 }
 
-// A node may be started again on a System whose node has stopped.
+// A node may be started again, by the same name, on a System whose node has stopped.
 func TestNodeStartsAgain(t *testing.T) {
 	inRCIWorld(t, func(t *testing.T, w *rciWorld) {
 		old := w.nodes["alpha"]
 		if err := old.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		tr := w.net.Node("again:1", link.Identity{Name: "again", Roles: link.AllRoles})
-		n, err := remote.Start(old.System(), remote.Over(remote.Options{Name: "again"}, "again:1", tr))
+		tr := w.net.Node("again:1", link.Identity{Name: "alpha", Roles: link.AllRoles})
+		n, err := remote.Start(old.System(), remote.Over(remote.Options{Name: "alpha"}, "again:1", tr))
 		if err != nil {
 			t.Fatal(err)
 		}
