@@ -183,8 +183,9 @@ type query struct {
 
 // ask is a query that stands at a peer.
 type ask struct {
-	s  *session
-	id uint64 // 0: it is on its way
+	s     *session
+	id    uint64 // 0: it is on its way
+	again int    // how often somebody was passed over there
 }
 
 // run asks and waits until somebody is found.
@@ -236,7 +237,7 @@ func (q *query) step() (actor.AnyRef, error) {
 		return found, err
 	}
 	for _, peer := range up {
-		q.send(peer, 0)
+		q.send(peer, 0, 0)
 	}
 	return actor.AnyRef{}, nil
 }
@@ -275,11 +276,17 @@ func (q *query) peer(e PeerEvent) {
 }
 
 // send has the peer asked, by a goroutine that lives until the question is on its way: a peer that reads slowly holds up nobody else.
-func (q *query) send(peer string, except uint64) {
-	q.n.begin(func() { q.ask(peer, except) })
+// One where somebody was passed over more than once waits longer and longer: it may go on like that.
+func (q *query) send(peer string, except uint64, again int) {
+	q.n.begin(func() {
+		if again > 1 {
+			q.n.pauseIn(q.ctx, min(redialFirst<<min(again, 10), redialLast))
+		}
+		q.ask(peer, except, again)
+	})
 }
 
-func (q *query) ask(peer string, except uint64) {
+func (q *query) ask(peer string, except uint64, again int) {
 	far := q.n.farOf(peer)
 	if far == nil {
 		return // down again: its coming up will be told
@@ -288,9 +295,9 @@ func (q *query) ask(peer string, except uint64) {
 	if err != nil {
 		return
 	}
-	a := &ask{s: s}
+	a := &ask{s: s, again: again}
 	q.mu.Lock()
-	if old := q.asks[peer]; q.over || old != nil && old.s == s && except == 0 {
+	if old := q.asks[peer]; q.over || old != nil && old.s == s {
 		q.mu.Unlock()
 		return
 	}
@@ -318,7 +325,7 @@ func (q *query) answered(peer string, a *ask, m proto.Message, err error) {
 		r, err = q.n.holder(m, q.want)
 	}
 	if q.settle(peer, a, r, err) {
-		q.send(peer, r.ID()) // somebody else may get the name there
+		q.send(peer, r.ID(), a.again+1) // somebody else may get the name there
 	}
 }
 

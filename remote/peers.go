@@ -187,7 +187,8 @@ func (n *Node) Ignore(name string, ignore bool) {
 }
 
 // ClosePeer ends what there is with a peer: it is declared down, on both sides. A link that one of the two keeps (Options.Peers,
-// Connect) comes back; see Ignore. ErrNoPeer: it is not up.
+// Connect) comes back; see Ignore. It returns when all is told that follows, and so is not for those who are told: a subscriber of dead
+// letters waits for itself. ErrNoPeer: the peer is not up.
 func (n *Node) ClosePeer(name string) error {
 	if n.none() {
 		return errNoNode

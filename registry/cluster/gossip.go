@@ -152,7 +152,7 @@ func (g *Gossip) enter(ctx context.Context) error {
 		return err
 	}
 	if err := g.seek(ctx); err != nil {
-		g.o.Logger.Log(ctx, slog.LevelWarn, "no other node found yet, will go on looking", "node", g.self.String(), "err", err)
+		g.o.Logger.Log(ctx, slog.LevelWarn, "no other node found yet, will go on looking", "node", g.Self().String(), "err", err)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -473,7 +473,7 @@ func (g *Gossip) receive(ctx context.Context, b []byte) {
 	switch b[0] {
 	case sayState:
 		if err := g.replica.Merge(b[1:]); err != nil {
-			g.o.Logger.Log(ctx, slog.LevelWarn, "what a node publishes was not understood", "node", g.self.String(), "err", err)
+			g.o.Logger.Log(ctx, slog.LevelWarn, "what a node publishes was not understood", "node", g.Self().String(), "err", err)
 		}
 	case sayAsk:
 		if to := g.find(string(b[1:])); to != nil {
@@ -540,7 +540,7 @@ func (g *Gossip) watch(ctx context.Context) {
 			return
 		case <-timer.C:
 			if err := g.seek(ctx); err != nil {
-				g.o.Logger.Log(ctx, slog.LevelDebug, "seeds not reached", "node", g.self.String(), "err", err)
+				g.o.Logger.Log(ctx, slog.LevelDebug, "seeds not reached", "node", g.Self().String(), "err", err)
 			}
 			timer.Reset(g.nextSeek())
 		case <-g.rivals:

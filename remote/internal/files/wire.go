@@ -162,8 +162,12 @@ func abort(stream io.Closer) {
 	stream.Close() //nolint:errcheck // it is given up
 }
 
-// abortWhen aborts the stream when ctx ends before release is called.
+// abortWhen aborts the stream when ctx ends before release is called: at once if it has ended, so that nothing is asked for.
 func abortWhen(ctx context.Context, stream io.Closer) (release func()) {
+	if ctx.Err() != nil {
+		abort(stream)
+		return func() {}
+	}
 	aborted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(aborted)
