@@ -140,7 +140,7 @@ func (s *session) arrived(l *laneIn, n int) {
 	l.received++
 	l.handed = 0
 	s.ackBytes += n
-	s.dirtyLocked(s.ackBytes >= s.node.opts.WindowBytes/32) // pieces wait for acks, and what waits behind pieces with them
+	s.dirtyLocked(s.ackBytes >= s.node.opts.WindowBytes/64) // pieces wait for acks, and what waits behind pieces with them
 }
 
 // ackDelay is how long the peer may wait to be told what has arrived.
