@@ -82,7 +82,7 @@ func (n *Node) greet(ctx context.Context, l link.Link) (*greeting, error) {
 	if _, err := g.st.Write(hello); err != nil {
 		return nil, err
 	}
-	g.r = bufio.NewReaderSize(g.st, 4096)
+	g.r = bufio.NewReaderSize(g.st, 512) // what is long is read where it belongs
 	if !l.Dialed() {
 		if kind, err := g.r.ReadByte(); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"sync"
@@ -102,9 +103,9 @@ func (c *carrier) ask(s *session) {
 
 // subscriber is what a peer that has asked is still to be sent.
 type subscriber struct {
-	wake  chan struct{}
-	whole bool     // all of it
-	queue [][]byte // or these changes
+	serving bool     // by a goroutine, which ends when all is sent
+	whole   bool     // all of it
+	queue   [][]byte // or these changes
 }
 
 // maxUnpublished bounds the changes that wait for a peer. Beyond it the peer gets all that there is instead.
@@ -117,17 +118,25 @@ func (c *clusterNames) subscribed(s *session) {
 	}
 	d := c.direct
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	o := d.to[s]
-	fresh := o == nil
-	if fresh {
-		o = &subscriber{wake: make(chan struct{}, 1)}
+	if o == nil {
+		o = &subscriber{}
 		d.to[s] = o
+		context.AfterFunc(s.ctx, func() {
+			d.mu.Lock()
+			delete(d.to, s)
+			d.mu.Unlock()
+		})
 	}
 	o.whole, o.queue = true, nil
-	d.mu.Unlock()
-	signal(o.wake)
-	if fresh {
-		c.n.begin(func() { d.serve(s, o) })
+	d.serveLocked(s, o)
+}
+
+// serveLocked has a peer be sent what there is for it. The caller holds the lock.
+func (c *carrier) serveLocked(s *session, o *subscriber) {
+	if !o.serving {
+		o.serving = c.n.begin(func() { c.serve(s, o) })
 	}
 }
 
@@ -135,33 +144,30 @@ func (c *clusterNames) subscribed(s *session) {
 func (c *carrier) spread(deltas [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, o := range c.to {
+	for s, o := range c.to {
 		if len(o.queue)+len(deltas) > maxUnpublished {
 			o.whole, o.queue = true, nil
 		} else if !o.whole {
 			o.queue = slices.Concat(o.queue, deltas)
 		}
-		signal(o.wake)
+		c.serveLocked(s, o)
 	}
 }
 
-// serve sends a peer what there is for it until the session ends.
+// serve sends a peer what there is for it.
 func (c *carrier) serve(s *session, o *subscriber) {
 	for {
-		select {
-		case <-s.ctx.Done():
-			c.mu.Lock()
-			delete(c.to, s)
-			c.mu.Unlock()
-			return
-		case <-o.wake:
-		}
 		c.mu.Lock()
 		list := o.queue
 		if o.whole {
 			list = [][]byte{c.replica.Own()}
 		}
 		o.whole, o.queue = false, nil
+		if len(list) == 0 || s.ctx.Err() != nil {
+			o.serving = false
+			c.mu.Unlock()
+			return
+		}
 		c.mu.Unlock()
 		for _, b := range list {
 			err := s.sendMessage(s.ctx, actor.AnyRef{}, s.far.service(namesService), &greenroomv1.NamesPublished{State: b})

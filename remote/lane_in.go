@@ -96,7 +96,7 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 	if l.in == nil {
 		l.in = l.s.node.sys.NewInbound()
 	}
-	br := bufio.NewReaderSize(r, 4096) // for headers and small frames: the rest of a long one is read where it belongs
+	br := bufio.NewReaderSize(r, 1024) // for headers and small frames: the rest of a long one is read where it belongs
 	var buf []byte
 	head := make([]byte, wire.FrameHeader)
 	for {
@@ -108,7 +108,7 @@ func (l *laneIn) read(from link.Link, r io.Reader) error {
 			return broken("a frame of %d bytes", n)
 		}
 		if cap(buf) < n {
-			buf = make([]byte, max(n, 4096))
+			buf = make([]byte, max(n, 1024))
 		}
 		buf = buf[:n]
 		if _, err := io.ReadFull(br, buf); err != nil {
