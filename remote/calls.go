@@ -15,13 +15,14 @@ import (
 
 // outgoing is a call or Deliver from here that waits for its answer.
 type outgoing struct {
-	to   actor.AnyRef
-	p    pair             // from the caller to the callee
-	call actor.RemoteCall // zero for a Deliver
-	done actor.Event      // of a Deliver
-	err  error            // its outcome, there once done is set
-	next time.Duration    // when to look for a cycle, since node.start; 0 for never
-	wait time.Duration    // and how long after that again
+	to    actor.AnyRef
+	p     pair             // from the caller to the callee
+	call  actor.RemoteCall // zero for a Deliver
+	done  actor.Event      // of a Deliver
+	err   error            // its outcome, there once done is set
+	next  time.Duration    // when to look for a cycle, since node.start; 0 for never
+	wait  time.Duration    // and how long after that again
+	nonce uint64           // of its probes, once there is one; others cannot make one up
 
 	answer func(m proto.Message, err error) // of an ask: it must be quick
 }

@@ -30,8 +30,9 @@ const (
 func (s *session) onProbe() {
 	now := time.Since(s.node.start)
 	type due struct {
-		id   uint64
-		call actor.RemoteCall
+		id    uint64
+		nonce uint64
+		call  actor.RemoteCall
 	}
 	var list []due
 	soonest := time.Duration(0)
@@ -41,7 +42,10 @@ func (s *session) onProbe() {
 			continue
 		}
 		if o.next <= now {
-			list = append(list, due{id, o.call})
+			if o.nonce == 0 {
+				o.nonce = randomID()
+			}
+			list = append(list, due{id, o.nonce, o.call})
 			o.next, o.wait = now+o.wait, min(2*o.wait, probeLast)
 		}
 		if soonest == 0 || o.next < soonest {
@@ -54,7 +58,7 @@ func (s *session) onProbe() {
 	s.callMu.Unlock()
 	for _, d := range list {
 		if caller, _ := d.call.Caller(); !caller.IsZero() {
-			s.node.follow(&greenroomv1.Probe{Origin: caller.Proto(), Call: d.id}, caller)
+			s.node.follow(&greenroomv1.Probe{Origin: caller.Proto(), Call: d.id, Nonce: d.nonce}, caller)
 		}
 	}
 }
@@ -120,7 +124,7 @@ func (n *Node) cameBack(p *greenroomv1.Probe, origin actor.AnyRef) {
 	s.callMu.Lock()
 	o := s.calls[p.GetCall()]
 	s.callMu.Unlock()
-	if o == nil {
+	if o == nil || o.nonce != p.GetNonce() {
 		return
 	}
 	caller, version := o.call.Caller()
@@ -128,7 +132,7 @@ func (n *Node) cameBack(p *greenroomv1.Probe, origin actor.AnyRef) {
 		return
 	}
 	if len(p.GetEarlier()) == 0 {
-		n.follow(&greenroomv1.Probe{Origin: p.GetOrigin(), Call: p.GetCall(), Earlier: p.GetSteps()}, origin)
+		n.follow(&greenroomv1.Probe{Origin: p.GetOrigin(), Call: p.GetCall(), Nonce: p.GetNonce(), Earlier: p.GetSteps()}, origin)
 		return
 	}
 	same := func(a, b *greenroomv1.Probe_Step) bool { return proto.Equal(a, b) }

@@ -1148,6 +1148,8 @@ type Probe struct {
 	Call uint64 `protobuf:"varint,2,opt,name=call,proto3" json:"call,omitempty"`
 	// The steps so far, the last one to an actor of the node that gets the probe.
 	Steps []*Probe_Step `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
+	// What the origin's node knows its probe by: nobody else can make one up.
+	Nonce uint64 `protobuf:"fixed64,5,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// The steps of an earlier probe that led back: if they are still the same they all hold at once.
 	Earlier       []*Probe_Step `protobuf:"bytes,4,rep,name=earlier,proto3" json:"earlier,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1203,6 +1205,13 @@ func (x *Probe) GetSteps() []*Probe_Step {
 		return x.Steps
 	}
 	return nil
+}
+
+func (x *Probe) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
 }
 
 func (x *Probe) GetEarlier() []*Probe_Step {
@@ -1342,11 +1351,12 @@ const file_greenroom_v1_session_proto_rawDesc = "" +
 	"\x06ThisIs\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x06R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xf1\x01\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x87\x02\n" +
 	"\x05Probe\x12)\n" +
 	"\x06origin\x18\x01 \x01(\v2\x11.greenroom.v1.RefR\x06origin\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\x04R\x04call\x12.\n" +
-	"\x05steps\x18\x03 \x03(\v2\x18.greenroom.v1.Probe.StepR\x05steps\x122\n" +
+	"\x05steps\x18\x03 \x03(\v2\x18.greenroom.v1.Probe.StepR\x05steps\x12\x14\n" +
+	"\x05nonce\x18\x05 \x01(\x06R\x05nonce\x122\n" +
 	"\aearlier\x18\x04 \x03(\v2\x18.greenroom.v1.Probe.StepR\aearlier\x1aE\n" +
 	"\x04Step\x12#\n" +
 	"\x03ref\x18\x01 \x01(\v2\x11.greenroom.v1.RefR\x03ref\x12\x18\n" +
