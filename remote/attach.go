@@ -282,6 +282,7 @@ func (s *session) agree(theirs *greenroomv1.Resume) error {
 func (s *session) learnLocked(g *greeting) {
 	h := g.hello
 	s.granted.Store(h.GetGranted())
+	s.features.Store(h.GetFeatures())
 	s.roles.Store(uint32(g.roles))
 	s.maxMessage.Store(int64(min(h.GetMaxMessage(), uint64(s.node.opts.MaxMessageBytes))))
 	s.window.Store(int64(min(max(h.GetWindow(), 64<<10), uint64(s.node.opts.WindowBytes))))

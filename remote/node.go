@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -294,7 +295,11 @@ func (n *Node) keep(addr string) {
 		}
 		if err != nil && err.Error() != said {
 			said = err.Error()
-			n.log.Info("no link", "addr", addr, "error", said)
+			level := slog.LevelInfo
+			if closed != nil && closed.Code == link.CodeRefused || strings.Contains(said, "certificate") { // to try again does not help by itself
+				level = slog.LevelWarn
+			}
+			n.log.Log(n.ctx, level, "no link", "addr", addr, "error", said)
 		}
 		if time.Since(began) > redialLast {
 			wait = redialFirst

@@ -194,7 +194,7 @@ func (s *session) fire(from, to actor.AnyRef, m proto.Message) error {
 		return s.downError()
 	}
 	e := wire.Envelope{To: to.ID(), TypeName: []byte(t.name)}
-	if size <= datagramBytes {
+	if size <= datagramBytes && s.features.Load()&featureDatagrams != 0 {
 		b, err := appendMessage(e.Append(make([]byte, 0, e.Len(size)), size), m)
 		if err != nil {
 			return marshalError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -46,6 +47,7 @@ type session struct {
 	maxMessage  atomic.Int64
 	pieceWindow atomic.Int64  // bytes of pieces that a lane may have on their way
 	granted     atomic.Uint32 // what the peer lets this node do
+	features    atomic.Uint64 // what else it can do
 	roles       atomic.Uint32 // what this node lets the peer do
 	types       understanding
 	queries     atomic.Int32 // that the other side has standing here
@@ -209,7 +211,12 @@ func (s *session) fail(why error) {
 	if at != nil {
 		_ = at.l.Close(closeSession, "the session is over: "+why.Error())
 	}
-	s.node.log.LogAttrs(context.Background(), slog.LevelWarn, "session ended", slog.String("peer", s.far.String()), slog.String("reason", why.Error()))
+	level := slog.LevelWarn
+	var left *leftError
+	if errors.Is(why, ErrStopped) || errors.As(why, &left) {
+		level = slog.LevelInfo // in good order
+	}
+	s.node.log.LogAttrs(context.Background(), level, "session ended", slog.String("peer", s.far.String()), slog.String("reason", why.Error()))
 	s.wake()
 	s.intakeEv.Set()
 	s.pauseMu.Lock()
