@@ -131,7 +131,7 @@ func TestOrderAcrossLinks(t *testing.T) {
 				}
 				f.sent()
 				f.arrived()
-				pass(time.Second)
+				pass(3 * time.Second) // a link that was cut in its greeting is given up after a second
 				agree(w, sa, sb)
 				if now := a.session(b); now != sa || sa.Tally().Lost != 0 {
 					w.Errorf("the session has not outlived its links: %v", sa.Ended())
