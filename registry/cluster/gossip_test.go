@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func (p *peer) tell(e cluster.Event) {
 	p.news.Broadcast()
 }
 
-// await waits until a text was told, after those awaited before.
+// await waits until a text was told that was not awaited before. What is told of others has no order.
 func (p *peer) await(text string) {
 	p.t.Helper()
 	late := time.AfterFunc(patience, func() {
@@ -62,7 +63,7 @@ func (p *peer) await(text string) {
 	for {
 		for i, s := range p.seen {
 			if s == text {
-				p.seen = p.seen[i+1:]
+				p.seen = slices.Delete(p.seen, i, i+1)
 				return
 			}
 		}
