@@ -313,7 +313,7 @@ type away struct {
 	counted int
 }
 
-// offer sends m to the other nodes that listen to ch.
+// abroadTo offers m to the other nodes that listen to ch.
 func (f *fanout) abroadTo(ch *channel, branches []Branch, m any) {
 	pm, _ := m.(proto.Message)
 	for _, b := range branches {
